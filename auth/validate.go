@@ -1,0 +1,286 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/tropocloud/tropo/fault"
+)
+
+// Validator turns a token into an identity. A token that is unknown, expired
+// or revoked is fault.Unauthenticated; identity out of reach is
+// fault.Unavailable.
+type Validator interface {
+	Validate(ctx context.Context, token string) (*Identity, error)
+}
+
+// Cache is a Validator that remembers answers for a short time. A revocation
+// must call Flush (the identity service announces one over the bus); while
+// the bus is down, TTL bounds how long a revoked token is still taken.
+type Cache struct {
+	next Validator
+	ttl  time.Duration
+	max  int
+
+	flight  singleflight.Group
+	mu      sync.Mutex
+	entries map[[32]byte]cacheEntry
+	epoch   uint64
+}
+
+type cacheEntry struct {
+	id    *Identity
+	until time.Time
+}
+
+// NewCache caches up to 20,000 answers of next for ttl each (0: 10 s).
+func NewCache(next Validator, ttl time.Duration) *Cache {
+	if ttl == 0 {
+		ttl = 10 * time.Second
+	}
+	return &Cache{next: next, ttl: ttl, max: 20000, entries: map[[32]byte]cacheEntry{}}
+}
+
+// Validate answers from the cache or asks next, once for concurrent callers
+// with the same token.
+func (c *Cache) Validate(ctx context.Context, token string) (*Identity, error) {
+	key := sha256.Sum256([]byte(token))
+	now := time.Now()
+	c.mu.Lock()
+	e, ok := c.entries[key]
+	epoch := c.epoch
+	c.mu.Unlock()
+	if ok && now.Before(e.until) && now.Before(e.id.ExpiresAt) {
+		hit := *e.id
+		hit.ValidatedFromCache = true
+		return &hit, nil
+	}
+	v, err, _ := c.flight.Do(fmt.Sprintf("%x/%d", key, epoch), func() (any, error) {
+		// The answer serves all waiters, so one that gives up must not
+		// end it for the others.
+		id, err := c.next.Validate(context.WithoutCancel(ctx), token)
+		if err != nil {
+			return nil, err
+		}
+		c.put(key, id, epoch)
+		return id, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*Identity), nil
+}
+
+func (c *Cache) put(key [32]byte, id *Identity, epoch uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.epoch != epoch { // flushed while the answer was under way
+		return
+	}
+	if len(c.entries) >= c.max {
+		clear(c.entries)
+	}
+	c.entries[key] = cacheEntry{id, time.Now().Add(c.ttl)}
+}
+
+// Flush forgets everything.
+func (c *Cache) Flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.epoch++
+	clear(c.entries)
+}
+
+// Remote is a Validator that asks the identity API (GET /v3/auth/tokens).
+type Remote struct {
+	session *Session
+}
+
+// NewRemote validates through s, with s's own token as the asking one.
+func NewRemote(s *Session) *Remote { return &Remote{session: s} }
+
+var (
+	_ Validator = (*Remote)(nil)
+	_ Validator = (*Cache)(nil)
+)
+
+// Validate asks identity about the token.
+func (r *Remote) Validate(ctx context.Context, token string) (*Identity, error) {
+	for try := 0; ; try++ {
+		own, err := r.session.Token(ctx)
+		if err != nil {
+			return nil, err
+		}
+		id, status, err := r.ask(ctx, own, token)
+		if status == http.StatusUnauthorized && try == 0 {
+			r.session.Forget(own) // our own token may have been revoked
+			continue
+		}
+		return id, err
+	}
+}
+
+func (r *Remote) ask(ctx context.Context, own, token string) (*Identity, int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.session.AuthURL()+"/auth/tokens", nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	req.Header.Set("X-Auth-Token", own)
+	req.Header.Set("X-Subject-Token", token)
+	res, err := r.session.HTTP().Do(req)
+	if err != nil {
+		return nil, 0, fault.Wrap(fault.Unavailable, err, "The identity service is out of reach; try again.")
+	}
+	defer func() { _ = res.Body.Close() }()
+	switch res.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound, http.StatusUnauthorized:
+		return nil, res.StatusCode, fault.Unauthenticatedf("The request you have made requires authentication.")
+	default:
+		return nil, res.StatusCode, fault.Wrap(fault.Unavailable, fmt.Errorf("identity answered %s", res.Status), "The identity service cannot check the token now; try again.")
+	}
+	b, err := io.ReadAll(io.LimitReader(res.Body, 4<<20))
+	if err != nil {
+		return nil, 0, fault.Wrap(fault.Unavailable, err, "The identity service is out of reach; try again.")
+	}
+	id, err := ParseToken(b)
+	if err != nil {
+		return nil, 0, err
+	}
+	id.Token = token
+	return id, res.StatusCode, nil
+}
+
+// ParseToken reads a token document, the body of GET or POST /v3/auth/tokens.
+func ParseToken(body []byte) (*Identity, error) {
+	type domain = Ref
+	var doc struct {
+		Token struct {
+			User struct {
+				Ref
+				Domain            domain     `json:"domain"`
+				PasswordExpiresAt *time.Time `json:"password_expires_at"`
+			} `json:"user"`
+			Project *struct {
+				Ref
+				Domain domain `json:"domain"`
+			} `json:"project"`
+			Domain   *domain         `json:"domain"`
+			System   map[string]bool `json:"system"`
+			IsDomain bool            `json:"is_domain"`
+			Roles    []Ref           `json:"roles"`
+			Methods  []string        `json:"methods"`
+			AuditIDs []string        `json:"audit_ids"`
+			Issued   time.Time       `json:"issued_at"`
+			Expires  time.Time       `json:"expires_at"`
+			Catalog  []CatalogEntry  `json:"catalog"`
+			Trust    *struct {
+				ID      string `json:"id"`
+				Trustor struct {
+					ID string `json:"id"`
+				} `json:"trustor_user"`
+			} `json:"OS-TRUST:trust"`
+			AppCred *struct {
+				ID           string       `json:"id"`
+				Restricted   bool         `json:"restricted"`
+				Unrestricted *bool        `json:"unrestricted"`
+				AccessRules  []AccessRule `json:"access_rules"`
+			} `json:"application_credential"`
+		} `json:"token"`
+	}
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return nil, fmt.Errorf("read token document: %w", err)
+	}
+	t := doc.Token
+	id := &Identity{
+		User: t.User.Ref, UserDomain: t.User.Domain, PasswordExpiresAt: t.User.PasswordExpiresAt,
+		Roles: t.Roles, Methods: t.Methods, AuditIDs: t.AuditIDs, IssuedAt: t.Issued, ExpiresAt: t.Expires,
+		Catalog: t.Catalog, System: t.System["all"], IsDomainProject: t.IsDomain,
+	}
+	if t.Project != nil {
+		id.Project, id.ProjectDomain = t.Project.Ref, t.Project.Domain
+	}
+	if t.Domain != nil {
+		id.Domain = *t.Domain
+	}
+	if t.Trust != nil {
+		id.TrustID, id.TrustorID = t.Trust.ID, t.Trust.Trustor.ID
+	}
+	if a := t.AppCred; a != nil {
+		id.AppCredentialID, id.AccessRules = a.ID, a.AccessRules
+		id.AppCredUnrestrict = !a.Restricted && (a.Unrestricted == nil || *a.Unrestricted)
+	}
+	return id, nil
+}
+
+// Request authenticates an HTTP request by its X-Auth-Token, and its
+// X-Service-Token where there is one. service is the type of the service
+// asked ("compute"), against which access rules are matched.
+func Request(r *http.Request, v Validator, service string) (*Identity, error) {
+	token := r.Header.Get("X-Auth-Token")
+	if token == "" {
+		return nil, fault.Unauthenticatedf("The request you have made requires authentication.")
+	}
+	id, err := v.Validate(r.Context(), token)
+	if err != nil {
+		return nil, err
+	}
+	if st := r.Header.Get("X-Service-Token"); st != "" {
+		s, err := v.Validate(r.Context(), st)
+		if err != nil {
+			return nil, err
+		}
+		both := *id
+		both.Service = s
+		id = &both
+	}
+	if id.AccessRules != nil && id.Service == nil && !allowed(id.AccessRules, service, r.Method, r.URL.Path) {
+		return nil, fault.Unauthenticatedf("The application credential's access rules do not allow this request.")
+	}
+	return id, nil
+}
+
+func allowed(rules []AccessRule, service, method, path string) bool {
+	for _, a := range rules {
+		if a.Service == service && a.Method == method && pathMatches(a.Path, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// pathMatches compares with the patterns of access rules: {name} and * stand
+// for one segment, ** for any number.
+func pathMatches(pattern, path string) bool {
+	return segmentsMatch(strings.Split(strings.Trim(pattern, "/"), "/"), strings.Split(strings.Trim(path, "/"), "/"))
+}
+
+func segmentsMatch(p, s []string) bool {
+	for i, seg := range p {
+		if seg == "**" {
+			for j := i; j <= len(s); j++ {
+				if segmentsMatch(p[i+1:], s[j:]) {
+					return true
+				}
+			}
+			return false
+		}
+		if i >= len(s) {
+			return false
+		}
+		one := seg == "*" || strings.HasPrefix(seg, "{") && strings.HasSuffix(seg, "}")
+		if !one && seg != s[i] {
+			return false
+		}
+	}
+	return len(p) == len(s)
+}

@@ -1,0 +1,443 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/tropocloud/tropo/auth"
+	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/obs"
+	"github.com/tropocloud/tropo/policy"
+)
+
+// DefaultMaxBody bounds JSON bodies where a route says nothing else, in bytes.
+const DefaultMaxBody = 1 << 20
+
+// Options make a service's API.
+type Options struct {
+	// Service is the catalog type ("compute"): the label of metrics and
+	// spans, and what access rules of application credentials name.
+	Service   string
+	Routes    []Route
+	Errors    ErrorStyle
+	Validator auth.Validator
+	Enforcer  *policy.Enforcer
+	// Microversions, nil for services without.
+	Microversions *Microversions
+	// Schemas holds the JSON schemas as <name>.json; nil: none.
+	Schemas fs.FS
+	// PublicURL replaces the Host header in links; empty: as asked.
+	PublicURL string
+	// OptionalProject lets a project id stand in front of every path after
+	// the version segment (/v2.1/{project_id}/servers).
+	OptionalProject bool
+	// RequestIDHeader is an older name beside X-Openstack-Request-Id.
+	RequestIDHeader string
+	// AuthURL goes into WWW-Authenticate.
+	AuthURL string
+	Log     *slog.Logger // nil: slog.Default
+	Metrics *obs.Metrics // nil: none
+	Tracing *obs.Tracing // nil: none
+}
+
+// API serves a service's routes. It implements http.Handler.
+type API struct {
+	opts    Options
+	root    *node
+	schemas *schemas
+}
+
+// New checks the table (every route has a policy rule that exists or is Open,
+// every schema compiles, no route stands twice) and makes the API.
+func New(o Options) (*API, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	a := &API{opts: o, root: newNode()}
+	var err error
+	if a.schemas, err = loadSchemas(o.Schemas); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Service, err)
+	}
+	for i := range o.Routes {
+		r := &a.opts.Routes[i]
+		switch {
+		case r.PolicyRule == "" && !r.Open:
+			err = fmt.Errorf("route %s %s has no policy rule", r.Method, r.Path)
+		case r.PolicyRule != "" && (o.Enforcer == nil || !o.Enforcer.Has(r.PolicyRule)):
+			err = fmt.Errorf("route %s %s: no default for policy rule %q", r.Method, r.Path, r.PolicyRule)
+		default:
+			err = a.root.add(r)
+		}
+		for _, s := range append(r.schemas, r.query...) {
+			if err == nil && !a.schemas.has(s.name) {
+				err = fmt.Errorf("route %s %s: no schema %q", r.Method, r.Path, s.name)
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.Service, err)
+		}
+	}
+	return a, nil
+}
+
+// Routes returns the table, for tests that walk it.
+func (a *API) Routes() []Route { return a.opts.Routes }
+
+// ServeHTTP answers one request.
+func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	start := time.Now()
+	id := obs.NewRequestID()
+	ctx := obs.WithRequestID(obs.Extract(hr.Context(), hr.Header), id)
+	if a.opts.Tracing != nil {
+		ctx = obs.WithTracing(ctx, a.opts.Tracing)
+	}
+	ctx, end := obs.StartSpan(ctx, a.opts.Service+" "+hr.Method, attribute.String("url.path", hr.URL.Path))
+	r := &Request{HTTP: hr.WithContext(ctx), api: a, header: http.Header{}, query: hr.URL.Query()}
+	r.header.Set("X-Openstack-Request-Id", id)
+	if a.opts.RequestIDHeader != "" {
+		r.header.Set(a.opts.RequestIDHeader, id)
+	}
+	res, err := a.answer(r)
+	code := a.write(w, r, res, err)
+	end(nil)
+	pattern := "none"
+	if r.route != nil {
+		pattern = r.route.Path
+		if r.route.Action != "" {
+			pattern += "#" + r.route.Action
+		}
+	}
+	if a.opts.Metrics != nil {
+		a.opts.Metrics.ObserveHTTP(a.opts.Service, hr.Method, pattern, code, time.Since(start))
+	}
+	a.opts.Log.LogAttrs(r.Context(), slog.LevelDebug, "request",
+		slog.String("service", a.opts.Service), slog.String("method", hr.Method), slog.String("path", hr.URL.Path),
+		slog.Int("status", code), slog.Duration("took", time.Since(start)))
+}
+
+// answer runs the pipeline: route, version, caller, body, object, policy,
+// handler.
+func (a *API) answer(r *Request) (res any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	n, names, err := a.locate(r)
+	if err != nil {
+		return nil, err
+	}
+	if m := a.opts.Microversions; m != nil {
+		v, err := m.choose(r.HTTP.Header)
+		r.version = v
+		m.announce(r.header, v)
+		if err != nil && !n.open() {
+			return nil, err
+		}
+	}
+	if !n.open() || r.Header("X-Auth-Token") != "" && a.opts.Validator != nil {
+		who, err := auth.Request(r.HTTP, a.opts.Validator, a.opts.Service)
+		if err != nil && !n.open() {
+			return nil, err
+		}
+		if err == nil {
+			r.HTTP = r.HTTP.WithContext(auth.With(r.Context(), who))
+		}
+	}
+	if err := a.dispatch(r, n, names); err != nil {
+		return nil, err
+	}
+	if err := a.admit(r); err != nil {
+		return nil, err
+	}
+	return r.route.Handler(r)
+}
+
+// locate finds the node for the path; parameter values go into r.vars later,
+// when the route (and so their names) is known.
+func (a *API) locate(r *Request) (*node, []string, error) {
+	segs := segments(r.HTTP.URL)
+	n, vals := a.root.find(segs)
+	if n == nil && a.opts.OptionalProject && len(segs) > 1 && projectLike(segs[1]) {
+		n, vals = a.root.find(append([]string{segs[0]}, segs[2:]...))
+	}
+	if n == nil {
+		return nil, nil, fault.New(fault.NotFound, "The resource could not be found.")
+	}
+	return n, vals, nil
+}
+
+// projectLike reports whether a segment can be a project id: 32 hex digits or
+// a UUID.
+func projectLike(s string) bool {
+	s = strings.ReplaceAll(s, "-", "")
+	if len(s) != 32 {
+		return false
+	}
+	return strings.Trim(s, "0123456789abcdefABCDEF") == ""
+}
+
+func (n *node) open() bool {
+	for _, list := range n.routes {
+		for _, r := range list {
+			if !r.Open {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// dispatch chooses the route among those that share the path: by method, by
+// microversion, and by the body's key for actions.
+func (a *API) dispatch(r *Request, n *node, vals []string) error {
+	list := n.routes[r.HTTP.Method]
+	if list == nil && r.HTTP.Method == http.MethodHead {
+		list = n.routes[http.MethodGet]
+	}
+	if list == nil {
+		r.header.Set("Allow", strings.Join(n.allow(), ", "))
+		return fault.New(fault.NotAllowed, "The method %s is not allowed for this resource.", r.HTTP.Method)
+	}
+	if !list[0].RawBody {
+		if err := readBody(r, list); err != nil {
+			return err
+		}
+	}
+	key, actions := "", false
+	for _, c := range list {
+		if c.Action == "" {
+			continue
+		}
+		if !actions {
+			actions = true
+			k, err := actionKey(r.body)
+			if err != nil {
+				return err
+			}
+			key = k
+		}
+	}
+	for _, c := range list {
+		if c.Action != key || r.version.Less(c.Since) || c.Until != (Version{}) && c.Until.Less(r.version) {
+			continue
+		}
+		r.route = c
+		r.vars = map[string]string{}
+		for i, name := range n.names[c] {
+			r.vars[name] = vals[i]
+		}
+		return nil
+	}
+	if actions {
+		return fault.Invalidf("There is no such action: %s", key)
+	}
+	return fault.New(fault.NotFound, "The resource could not be found in API version %s.", r.version)
+}
+
+func readBody(r *Request, list []*Route) error {
+	limit := int64(DefaultMaxBody)
+	for _, c := range list {
+		limit = max(limit, c.MaxBody)
+	}
+	b, err := io.ReadAll(io.LimitReader(r.HTTP.Body, limit+1))
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "The request's body could not be read.")
+	}
+	if int64(len(b)) > limit {
+		return fault.New(fault.TooLarge, "The request's body is larger than %d bytes.", limit)
+	}
+	r.body = b
+	return nil
+}
+
+func actionKey(body []byte) (string, error) {
+	var doc map[string]json.RawMessage
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return "", fault.Invalidf("Malformed request body: it must be a JSON object with the action as its key.")
+	}
+	if len(doc) != 1 {
+		return "", fault.Invalidf("The body must hold exactly one action.")
+	}
+	for k := range doc {
+		return k, nil
+	}
+	return "", nil
+}
+
+// admit checks the schemas, loads the object and asks policy.
+func (a *API) admit(r *Request) error {
+	rt := r.route
+	if s := pick(rt.query, r.version); s != "" {
+		if err := a.schemas.checkQuery(s, r.query); err != nil {
+			return err
+		}
+	}
+	if s := pick(rt.schemas, r.version); s != "" {
+		if err := a.schemas.check(s, r.body); err != nil {
+			return err
+		}
+	}
+	if rt.Load != nil {
+		obj, target, err := rt.Load(r)
+		if err != nil {
+			return err
+		}
+		r.object, r.target = obj, target
+	}
+	if rt.PolicyRule == "" {
+		return nil
+	}
+	if r.target == nil {
+		c := r.Caller()
+		r.target = policy.Target{"project_id": c.Project.ID, "tenant_id": c.Project.ID, "user_id": c.User.ID, "domain_id": c.Domain.ID}
+	}
+	if err := r.Check(rt.PolicyRule, r.target); err != nil {
+		if rt.Hide && fault.Is(err, fault.Forbidden) {
+			return fault.Wrap(fault.NotFound, err, "The resource could not be found.")
+		}
+		return err
+	}
+	return nil
+}
+
+func pick(list []schemaAt, v Version) string {
+	name := ""
+	var best Version
+	for _, s := range list {
+		if v.AtLeast(s.since) && s.since.AtLeast(best) {
+			name, best = s.name, s.since
+		}
+	}
+	return name
+}
+
+// write renders the answer or the fault and returns the status.
+func (a *API) write(w http.ResponseWriter, r *Request, res any, err error) int {
+	h := w.Header()
+	for k, v := range r.header {
+		h[k] = v
+	}
+	if err != nil {
+		return a.writeError(w, r, err)
+	}
+	out, ok := res.(*Response)
+	if !ok {
+		out = &Response{Body: res}
+	}
+	for k, v := range out.Header {
+		h[k] = v
+	}
+	code := out.Status
+	if code == 0 {
+		code = r.route.Status
+	}
+	head := r.HTTP.Method == http.MethodHead
+	if out.Stream != nil {
+		defer func() { _ = out.Stream.Close() }()
+		w.WriteHeader(max(code, http.StatusOK))
+		if !head {
+			if _, err := io.Copy(w, out.Stream); err != nil {
+				a.opts.Log.LogAttrs(r.Context(), slog.LevelInfo, "answer was cut", slog.String("error", err.Error()))
+				panic(http.ErrAbortHandler) // the client must see that it is incomplete
+			}
+		}
+		return max(code, http.StatusOK)
+	}
+	var body []byte
+	switch b := out.Body.(type) {
+	case nil:
+	case []byte:
+		body = b
+	default:
+		if body, err = encode(b); err != nil {
+			return a.writeError(w, r, err)
+		}
+		if h.Get("Content-Type") == "" {
+			h.Set("Content-Type", "application/json")
+		}
+	}
+	if code == 0 {
+		code = http.StatusOK
+		if body == nil {
+			code = http.StatusNoContent
+		}
+	}
+	if code != http.StatusNoContent {
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	w.WriteHeader(code)
+	if !head && code != http.StatusNoContent {
+		_, _ = w.Write(body)
+	}
+	return code
+}
+
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("render answer: %w", err)
+	}
+	return bytes.TrimRight(b.Bytes(), "\n"), nil
+}
+
+func (a *API) writeError(w http.ResponseWriter, r *Request, err error) int {
+	f, ok := fault.As(err)
+	if !ok || f.Kind == "" || f.Kind == fault.Internal {
+		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+			f = fault.Unavailablef("The client went away.")
+		} else {
+			a.opts.Log.LogAttrs(r.Context(), slog.LevelError, "request failed", slog.String("service", a.opts.Service),
+				slog.String("method", r.HTTP.Method), slog.String("path", r.HTTP.URL.Path), slog.String("error", err.Error()))
+			f = fault.New(fault.Internal, "An unexpected error prevented the server from fulfilling your request. Tell the operator this id: %s", obs.RequestID(r.Context()))
+		}
+	}
+	h := w.Header()
+	code := a.opts.Errors.Status(f.Kind)
+	ct, body := a.opts.Errors.Document(f, code, obs.RequestID(r.Context()))
+	if code == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", "Keystone uri=\""+a.opts.AuthURL+"\"")
+	}
+	if code == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+	h.Set("Content-Type", ct)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(code)
+	if r.HTTP.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+	return code
+}
+
+// queryDocument is the query as schemas see it.
+func queryDocument(q url.Values) map[string]any {
+	doc := map[string]any{}
+	for k, vs := range q {
+		list := make([]any, len(vs))
+		for i, v := range vs {
+			list[i] = v
+		}
+		doc[k] = list
+	}
+	return doc
+}
