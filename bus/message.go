@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -76,7 +75,8 @@ func (m *Message) Context(base context.Context) context.Context {
 }
 
 // Dispatch runs h on m, in a span, and makes the reply. ctx is from
-// m.Context, with the deadline. A panic of the handler becomes an error.
+// m.Context, with the deadline. A panic of the handler becomes an error whose
+// cause has the stack. The bus logs the fault of a message nobody awaits.
 func (m *Message) Dispatch(ctx context.Context, h Handler) *Reply {
 	ctx, end := obs.StartSpan(ctx, "bus "+m.Method)
 	out, err := m.protect(ctx, h)
@@ -95,9 +95,8 @@ func (m *Message) Dispatch(ctx context.Context, h Handler) *Reply {
 func (m *Message) protect(ctx context.Context, h Handler) (out any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			slog.ErrorContext(ctx, "bus handler panicked", slog.String("method", m.Method),
-				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
-			err = fmt.Errorf("bus: handler of %s panicked: %v", m.Method, p)
+			stack := debug.Stack()
+			err = fmt.Errorf("bus: handler of %s panicked: %v\n%s", m.Method, p, stack[:min(len(stack), 4096)])
 		}
 	}()
 	return h(ctx, m.Method, func(v any) error { return decode(m.Payload, v) })

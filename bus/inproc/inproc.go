@@ -6,6 +6,7 @@ package inproc
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,9 @@ type Options struct {
 	Workers int // handlers that run at the same time in one server; 64
 	Queue   int // calls and casts that wait in one server; 1024
 	Fanouts int // fan-outs that wait in one server, events in one subscription; 1024
+	// Log is told of the errors of casts, fan-outs and subscribers, which
+	// nobody awaits; nil: slog.Default.
+	Log *slog.Logger
 }
 
 // Bus connects the parts of one process.
@@ -58,6 +62,9 @@ func New(opts Options) *Bus {
 	if opts.Fanouts <= 0 {
 		opts.Fanouts = 1024
 	}
+	if opts.Log == nil {
+		opts.Log = slog.Default()
+	}
 	return &Bus{opts: opts, topics: map[string]*topic{}, subs: map[*subscription]struct{}{}}
 }
 
@@ -85,7 +92,7 @@ func (b *Bus) Serve(ctx context.Context, topicName, host string, h bus.Handler) 
 	if t.hosts[host] != nil {
 		return nil, fault.Conflictf("%s is served on %s already.", topicName, host)
 	}
-	r := newReceiver(ctx, b.opts.Workers, b.opts.Queue, b.opts.Fanouts)
+	r := newReceiver(ctx, b.opts)
 	r.handler = h
 	t.hosts[host] = r
 	t.order = append(t.order, r)
@@ -229,7 +236,7 @@ func (b *Bus) Notify(ctx context.Context, event string, payload any) error {
 
 // Subscribe is bus.Bus.
 func (b *Bus) Subscribe(eventPrefix string, f func(context.Context, bus.Event)) func() {
-	s := &subscription{prefix: eventPrefix, r: newReceiver(context.Background(), 1, 1, b.opts.Fanouts)}
+	s := &subscription{prefix: eventPrefix, r: newReceiver(context.Background(), b.opts)}
 	s.r.subscriber = f
 	s.r.gone = func() {
 		b.mu.Lock()

@@ -2,6 +2,7 @@ package inproc
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -17,9 +18,9 @@ type job struct {
 	fanout   bool
 }
 
-// fanoutLane is the lane of fan-outs and events; a Target.Key never begins
-// with a zero byte as far as lane is concerned, see lane.
-const fanoutLane = "\x00fanout"
+// fanoutLane is the lane of fan-outs and events; those of keys begin with
+// "key ".
+const fanoutLane = "fanout"
 
 // lane is the queue in which j must keep its order, "" if none.
 func (j *job) lane() string {
@@ -37,8 +38,7 @@ func (j *job) lane() string {
 type receiver struct {
 	handler    bus.Handler
 	subscriber func(context.Context, bus.Event)
-	workers    int
-	fanouts    int
+	opts       Options
 	slots      chan struct{} // one for each call or cast that waits
 	ctx        context.Context
 	cancel     context.CancelFunc
@@ -54,8 +54,8 @@ type receiver struct {
 	lanes    map[string][]*job // present: one of the lane is ready or runs; the rest
 }
 
-func newReceiver(ctx context.Context, workers, queue, fanouts int) *receiver {
-	r := &receiver{workers: workers, fanouts: fanouts, slots: make(chan struct{}, queue), lanes: map[string][]*job{}}
+func newReceiver(ctx context.Context, opts Options) *receiver {
+	r := &receiver{opts: opts, slots: make(chan struct{}, opts.Queue), lanes: map[string][]*job{}}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	return r
 }
@@ -83,7 +83,7 @@ func (r *receiver) offer(j *job) bool {
 		r.mu.Unlock()
 		return true
 	}
-	if r.nFanouts >= r.fanouts {
+	if r.nFanouts >= r.opts.Fanouts {
 		r.mu.Unlock()
 		return false
 	}
@@ -108,7 +108,7 @@ func (r *receiver) enqueue(j *job) bool {
 		r.lanes[l] = nil
 	}
 	r.ready = append(r.ready, j)
-	if r.active < r.workers {
+	if r.active < r.opts.Workers {
 		r.active++
 		r.running.Add(1)
 		go r.work()
@@ -166,13 +166,12 @@ func (r *receiver) free(lane string) {
 
 func (r *receiver) handle(j *job) {
 	ctx := j.m.Context(r.ctx)
+	h := r.handler
 	if j.event != nil {
-		// Dispatch for its span and for its guard against panics.
-		j.m.Dispatch(ctx, func(ctx context.Context, _ string, _ func(any) error) (any, error) {
+		h = func(ctx context.Context, _ string, _ func(any) error) (any, error) {
 			r.subscriber(ctx, *j.event)
 			return nil, nil
-		})
-		return
+		}
 	}
 	if !j.deadline.IsZero() {
 		if !time.Now().Before(j.deadline) {
@@ -182,9 +181,12 @@ func (r *receiver) handle(j *job) {
 		ctx, cancel = context.WithDeadline(ctx, j.deadline)
 		defer cancel()
 	}
-	reply := j.m.Dispatch(ctx, r.handler)
-	if j.reply != nil {
+	reply := j.m.Dispatch(ctx, h)
+	switch {
+	case j.reply != nil:
 		j.reply <- reply
+	case reply.Fault != nil:
+		r.opts.Log.WarnContext(ctx, "bus message failed", slog.String("method", j.m.Method), slog.Any("error", reply.Fault.Err()))
 	}
 }
 
