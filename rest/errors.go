@@ -95,9 +95,6 @@ func (NovaErrors) Document(f *fault.Error, code int, _ string) (string, []byte) 
 	if name == "" {
 		name = "computeFault"
 	}
-	if code == http.StatusNotAcceptable {
-		return document(m{"choices": []any{}, "computeFault": m{"code": code, "message": f.Message}})
-	}
 	return document(m{name: m{"code": code, "message": f.Message}})
 }
 
