@@ -79,7 +79,7 @@ type Capabilities struct {
 	// Bridge is the integration bridge that taps are plugged into.
 	Bridge string
 	// Netns is the network namespace of the bridge ("": the host's) and
-	// OVSDB the remote of its database ("unix:…").
+	// OVSDB the path of the unix socket of its database.
 	Netns string
 	OVSDB string
 	// NetworkTypes are the provider:network_type values that work here.

@@ -1,0 +1,108 @@
+package daemons
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/host"
+)
+
+// ensureBridges makes the integration bridge before ovn-controller would, as
+// that does not know the datapath type, and the provider bridges.
+func (d *Daemons) ensureBridges(ctx context.Context) error {
+	if err := d.chooseDatapath(ctx); err != nil {
+		return err
+	}
+	args := []string{
+		"--may-exist", "add-br", integrationBridge, "--", "set", "bridge", integrationBridge,
+		"datapath_type=" + d.datapath, "fail_mode=secure", "other_config:disable-in-band=true",
+	}
+	bridges := slices.Compact(slices.Sorted(maps.Values(d.conf.PhysicalNetworks)))
+	for _, b := range bridges {
+		args = append(args, "--", "--may-exist", "add-br", b, "--", "set", "bridge", b, "datapath_type="+d.datapath, "fail_mode=standalone")
+	}
+	_, err := d.Vsctl(ctx, args...)
+	return err
+}
+
+// chooseDatapath keeps the type that the bridge has, else finds one by trying.
+func (d *Daemons) chooseDatapath(ctx context.Context) error {
+	if d.datapath != "" {
+		return nil
+	}
+	has, err := d.Vsctl(ctx, "--if-exists", "get", "bridge", integrationBridge, "datapath_type")
+	if err != nil {
+		return err
+	}
+	switch {
+	case has == "system" || has == "netdev":
+		d.datapath = has
+	case d.conf.Datapath != "":
+		d.datapath = d.conf.Datapath
+	default:
+		d.datapath = d.probeDatapath(ctx)
+	}
+	return nil
+}
+
+// probeDatapath tries to make a kernel datapath in the cloud's namespace.
+func (d *Daemons) probeDatapath(ctx context.Context) string {
+	const name = "system@tropo-probe"
+	dpctl := func(args ...string) error {
+		_, err := host.Run(ctx, host.Command{Path: "ovs-dpctl", Args: args, Env: d.env(), Netns: d.Netns(), Timeout: commandTimeout})
+		return err
+	}
+	if dpctl("add-dp", name) != nil || dpctl("del-dp", name) != nil {
+		return "netdev"
+	}
+	return "system"
+}
+
+// ensureHostLink links the provider bridge to the host, so that the host
+// reaches external networks and floating IPs.
+func (d *Daemons) ensureHostLink(ctx context.Context) error {
+	bridges := slices.Collect(maps.Values(d.conf.PhysicalNetworks))
+	if !slices.Contains(bridges, providerBridge) {
+		return nil
+	}
+	err := host.EnsureVeth(host.Veth{Name: d.HostLink(), PeerNetns: d.Netns(), PeerName: d.bridgeLink()})
+	if err != nil {
+		return err
+	}
+	if d.datapath == "netdev" {
+		if err := host.DisableOffload("", d.HostLink()); err != nil {
+			return err
+		}
+		if err := host.DisableOffload(d.Netns(), d.bridgeLink()); err != nil {
+			return err
+		}
+	}
+	_, err = d.Vsctl(ctx, "--may-exist", "add-port", providerBridge, d.bridgeLink())
+	return err
+}
+
+// EnsureProviderAddress gives the host an address on the provider bridge,
+// with the external subnet's length: the gateway of that subnet, as a rule.
+func (d *Daemons) EnsureProviderAddress(_ context.Context, p netip.Prefix) error {
+	if !p.IsValid() || p.Addr().IsLoopback() || p.Addr().IsMulticast() || p.Addr().IsUnspecified() {
+		return fault.Invalidf("%s is no address for the provider network.", p)
+	}
+	if err := host.EnsureAddr("", d.HostLink(), p); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "The host could not be given the address %s.", p)
+	}
+	return nil
+}
+
+// RemoveProviderAddress takes such an address away.
+func (d *Daemons) RemoveProviderAddress(_ context.Context, p netip.Prefix) error {
+	if !host.LinkExists("", d.HostLink()) {
+		return nil
+	}
+	if err := host.DeleteAddr("", d.HostLink(), p); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "The address %s could not be taken from the host.", p)
+	}
+	return nil
+}
