@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,11 +55,15 @@ func parseFile(name string, data []byte) ([]override, error) {
 	if strings.HasPrefix(strings.TrimSpace(string(data)), "{") && json.Valid(data) {
 		return parseJSON(name, data)
 	}
+	loader, err := yaml.NewLoader(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("policy: %s: %w", name, err)
+	}
 	var doc yaml.Node
-	if err := yaml.Load(data, &doc); err != nil {
-		if errors.Is(err, io.EOF) || len(strings.TrimSpace(string(data))) == 0 {
-			return nil, nil
-		}
+	switch err := loader.Load(&doc); {
+	case errors.Is(err, io.EOF):
+		return nil, nil // nothing, or comments only
+	case err != nil:
 		return nil, fmt.Errorf("policy: %s: %w", name, err)
 	}
 	if doc.Kind == 0 || len(doc.Content) == 0 {
@@ -66,7 +71,7 @@ func parseFile(name string, data []byte) ([]override, error) {
 	}
 	root := doc.Content[0]
 	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
-		return nil, nil // a file of comments only
+		return nil, nil
 	}
 	if root.Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("policy: %s:%d: want a mapping from rule names to checks", name, root.Line)
