@@ -8,7 +8,9 @@ import (
 const redacted = "***"
 
 // Secret is text that fmt, slog and encoding/json print as ***. Convert it
-// with string(s) where it is really needed.
+// with string(s) where it is really needed. Go prints two places as they are,
+// so keep it out of them: an unexported field of a struct that is printed
+// whole, and the key of a map that is encoded as JSON.
 type Secret string
 
 var (
@@ -32,5 +34,5 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalJSON encodes "***"; decoding keeps the text.
 func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
-// MarshalText encodes *** for YAML, XML and map keys.
+// MarshalText encodes *** for YAML and XML.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
