@@ -11,6 +11,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -55,12 +56,12 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 	case "sqlite":
 		d, err = openSQLite(strings.TrimPrefix(rest, "//"))
 	case "postgres", "postgresql":
-		d, err = openOne(PostgreSQL, "pgx", rawURL)
-	case "mysql":
-		var dsn string
-		if dsn, err = mysqlDSN(rawURL); err == nil {
-			d, err = openOne(MySQL, "mysql", dsn)
+		var c *sql.DB
+		if c, err = sql.Open("pgx", rawURL); err == nil {
+			d = openOne(PostgreSQL, c)
 		}
+	case "mysql":
+		d, err = openMySQL(rawURL)
 	default:
 		return nil, fmt.Errorf("database URL scheme %q is not one of sqlite, postgres, mysql", scheme)
 	}
@@ -93,21 +94,36 @@ func openSQLite(path string) (*DB, error) {
 	return &DB{dialect: SQLite, write: w, read: r}, nil
 }
 
-func openOne(dialect Dialect, driver, dsn string) (*DB, error) {
-	c, err := sql.Open(driver, dsn)
-	if err != nil {
-		return nil, err
-	}
+func openOne(dialect Dialect, c *sql.DB) *DB {
 	c.SetMaxOpenConns(16)
 	c.SetMaxIdleConns(4)
 	c.SetConnMaxIdleTime(time.Minute)
-	return &DB{dialect: dialect, write: c, read: c}, nil
+	return &DB{dialect: dialect, write: c, read: c}
 }
 
-func mysqlDSN(raw string) (string, error) {
+// readCommitted sets each new connection's isolation level by a statement
+// that MySQL and every MariaDB know: the name of the variable differs.
+type readCommitted struct{ driver.Connector }
+
+func (r readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+	c, err := r.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	x, ok := c.(driver.ExecerContext)
+	if !ok {
+		return nil, errors.Join(errors.New("the MySQL driver cannot set the isolation level"), c.Close())
+	}
+	if _, err := x.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("set the isolation level: %w", err), c.Close())
+	}
+	return c, nil
+}
+
+func openMySQL(raw string) (*DB, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	c := mysql.NewConfig()
 	c.User = u.User.Username()
@@ -122,8 +138,12 @@ func mysqlDSN(raw string) (string, error) {
 	// Without it an UPDATE that changes nothing reports 0 rows.
 	c.ClientFoundRows = true
 	c.Collation = "utf8mb4_bin"
-	c.Params = map[string]string{"sql_mode": "'STRICT_ALL_TABLES,NO_ZERO_DATE,ANSI_QUOTES'", "transaction_isolation": "'READ-COMMITTED'"}
-	return c.FormatDSN(), nil
+	c.Params = map[string]string{"sql_mode": "'STRICT_ALL_TABLES,NO_ZERO_DATE,ANSI_QUOTES'"}
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return nil, err
+	}
+	return openOne(MySQL, sql.OpenDB(readCommitted{connector})), nil
 }
 
 // Dialect returns the engine.
