@@ -1,0 +1,76 @@
+# Targets are described by the `# doc:` line above them; `make` prints them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+GO ?= go
+STATE ?= .demo
+LISTEN ?= 127.0.0.1:5000
+GUEST := .cache/guest.qcow2
+export CGO_ENABLED ?= 0
+
+.PHONY: help build test test-unit e2e lint fmt golden guest demo clean-demo bench docs fuzz clean
+
+help:
+	@awk '/^# doc:/{d=substr($$0,8)} /^[a-z][a-z-]*:/{if(d){split($$1,t,":");printf "  %-12s %s\n",t[1],d;d=""}}' $(MAKEFILE_LIST)
+
+# doc: build bin/tropo
+build:
+	$(GO) build -trimpath -o bin/tropo ./cmd/tropo
+
+# doc: install what the tests need and run all of them: unit, services on three databases, end to end
+test: lint test-unit e2e
+
+# doc: unit and service tests with the race detector on SQLite, PostgreSQL and MariaDB
+test-unit:
+	./deploy/packages.sh run guest test
+	CGO_ENABLED=1 $(GO) run ./test/dbserver -- $(GO) test -race -timeout 20m ./...
+
+# doc: end-to-end tests: real guests, the real network, the unmodified command line, kill -9
+e2e: build guest
+	./deploy/packages.sh run client
+	TROPO_E2E=1 TROPO_BIN=$(CURDIR)/bin/tropo TROPO_GUEST=$(CURDIR)/$(GUEST) $(GO) test -count=1 -timeout 30m -v ./test/e2e/...
+
+# doc: gofmt, go vet and staticcheck
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)" || { echo "run make fmt" >&2; exit 1; }
+	$(GO) vet ./...
+
+# doc: format the code
+fmt:
+	gofmt -w $$(git ls-files '*.go')
+
+# doc: write the golden files anew; look at the diff before committing it
+golden:
+	$(GO) test ./identity/api ./image/api ./placement/api ./compute/api ./network/api ./rest -update
+
+# doc: build the small guest image
+guest:
+	./deploy/packages.sh guest
+	$(GO) run ./tools/guestimage -o $(GUEST)
+
+# doc: install what is needed, start a cloud, boot a guest and log in to it
+demo: build guest
+	./deploy/packages.sh run client
+	STATE=$(STATE) LISTEN=$(LISTEN) IMAGE=$(GUEST) ./deploy/demo.sh up
+
+# doc: end the demo and remove everything it made
+clean-demo: build
+	STATE=$(STATE) ./deploy/demo.sh down
+
+# doc: benchmarks
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# doc: write the reference of the options anew
+docs: build
+	bin/tropo config reference > docs/reference/configuration.md
+	bin/tropo config sample > deploy/tropo.conf.sample
+
+# doc: fuzz every fuzz target for FUZZTIME (default 20s)
+fuzz:
+	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \
+	    $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-20s} ./$$p || exit 1; done; done
+
+# doc: remove what was built
+clean:
+	rm -rf bin .cache

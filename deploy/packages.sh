@@ -1,0 +1,41 @@
+#!/bin/sh
+# Installs from Debian what a part of the Makefile needs: packages.sh SET...
+# Sets: run (a cloud on this machine), guest (the guest image's builder),
+# client (OpenStack's command line), test (the database servers and a C
+# compiler for the race detector). Asks apt only for what is missing.
+set -eu
+packages() {
+  case $1 in
+    run) echo openvswitch-switch openvswitch-common ovn-central ovn-host ovn-common qemu-system-x86 qemu-utils iproute2 ethtool util-linux ;;
+    guest) echo busybox-static dropbear-bin e2fsprogs fdisk mtools dosfstools syslinux syslinux-common qemu-utils kmod cpio gzip ;;
+    client) echo python3-openstackclient openssh-client ;;
+    test) echo postgresql mariadb-server gcc libc6-dev tcpdump ;;
+    *) echo "packages.sh: no set $1" >&2; exit 2 ;;
+  esac
+}
+missing=
+for set in "$@"; do
+  for p in $(packages "$set"); do
+    dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
+  done
+done
+[ -n "$missing" ] || exit 0
+echo "installing from Debian:$missing"
+sudo=
+[ "$(id -u)" = 0 ] || sudo=sudo
+export DEBIAN_FRONTEND=noninteractive
+# Packages that start a service of their own must not: tropo runs its own copies.
+policy=/usr/sbin/policy-rc.d
+made=
+if [ ! -e $policy ]; then
+  printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+  $sudo chmod 755 $policy
+  made=1
+fi
+trap '[ -z "$made" ] || $sudo rm -f $policy' EXIT
+apt="$sudo apt-get -o DPkg::Lock::Timeout=900 -o Dpkg::Options::=--force-confold -y -q"
+# shellcheck disable=SC2086
+$apt install --no-install-recommends $missing >/dev/null 2>&1 || {
+  $apt update >/dev/null
+  $apt install --no-install-recommends $missing >/dev/null
+}
