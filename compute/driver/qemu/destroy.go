@@ -15,7 +15,7 @@ func (d *QEMU) Destroy(ctx context.Context, id string, keepDisks bool) error {
 		return nil // no guest has such an id
 	}
 	d.guest(id).preempt()
-	g, ctx, done, err := d.hold(ctx, id)
+	g, ctx, done, err := d.hold(ctx, id, true)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,8 @@ func newGuest(id, dir string) *guest {
 	return g
 }
 
-func (g *guest) lock(ctx context.Context) (context.Context, func(), error) {
+// lock waits for the turn. A firm holder is not cancelled by preempt.
+func (g *guest) lock(ctx context.Context, firm bool) (context.Context, func(), error) {
 	select {
 	case <-g.turn:
 	case <-ctx.Done():
@@ -44,6 +45,9 @@ func (g *guest) lock(ctx context.Context) (context.Context, func(), error) {
 	ctx, cancel := context.WithCancel(ctx)
 	g.mu.Lock()
 	g.cancel = cancel
+	if firm {
+		g.cancel = nil
+	}
 	g.mu.Unlock()
 	return ctx, func() {
 		cancel()

@@ -129,7 +129,6 @@ func (d *QEMU) Close() error {
 	d.mu.Unlock()
 	d.stop()
 	for _, g := range guests {
-		g.preempt()
 		g.release()
 	}
 	d.watchers.Wait()
@@ -186,16 +185,16 @@ func (d *QEMU) guest(id string) *guest {
 
 // hold makes the caller the only one that changes this guest until it calls the
 // returned function. The returned context ends early when a Destroy wants the
-// guest.
-func (d *QEMU) hold(ctx context.Context, id string) (*guest, context.Context, func(), error) {
+// guest, unless the caller is firm, or when the driver closes.
+func (d *QEMU) hold(ctx context.Context, id string, firm bool) (*guest, context.Context, func(), error) {
 	if !driver.ValidID(id) {
 		return nil, nil, nil, fault.Missing("Server", id)
 	}
 	for {
 		g := d.guest(id)
-		held, done, err := g.lock(ctx)
+		held, done, err := g.lock(ctx, firm)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, nil, internal(err, "The server is busy.")
 		}
 		d.mu.Lock()
 		current, closed := d.guests[id] == g, d.closed
@@ -205,7 +204,9 @@ func (d *QEMU) hold(ctx context.Context, id string) (*guest, context.Context, fu
 			return nil, nil, nil, fault.Unavailablef("The hypervisor driver is stopping.")
 		}
 		if current {
-			return g, held, done, nil
+			held, cancel := context.WithCancel(held)
+			stop := context.AfterFunc(d.ctx, cancel)
+			return g, held, func() { stop(); cancel(); done() }, nil
 		}
 		done() // destroyed while waiting: take the new handle
 	}
@@ -213,7 +214,7 @@ func (d *QEMU) hold(ctx context.Context, id string) (*guest, context.Context, fu
 
 // known is hold for guests that have a definition.
 func (d *QEMU) known(ctx context.Context, id string) (*guest, *definition, context.Context, func(), error) {
-	g, ctx, done, err := d.hold(ctx, id)
+	g, ctx, done, err := d.hold(ctx, id, false)
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}

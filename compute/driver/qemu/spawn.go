@@ -21,7 +21,7 @@ func (d *QEMU) Spawn(ctx context.Context, s driver.Spec) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	g, ctx, done, err := d.hold(ctx, s.ID)
+	g, ctx, done, err := d.hold(ctx, s.ID, false)
 	if err != nil {
 		return err
 	}
