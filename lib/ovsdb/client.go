@@ -321,6 +321,18 @@ func (c *Client) Transact(ctx context.Context, ops ...Operation) ([]Result, erro
 	return results(raw, ops, cached.schema)
 }
 
+// Barrier returns when the cache holds everything that any client committed
+// before the call: updates are sent before the reply to a transaction, an
+// empty one included.
+func (c *Client) Barrier(ctx context.Context) error {
+	tables := slices.Sorted(maps.Keys(c.opts.Tables))
+	if len(tables) == 0 {
+		return c.Wait(ctx)
+	}
+	_, err := c.Transact(ctx, Select(tables[0], ByUUID("00000000-0000-0000-0000-000000000000"), "_uuid"))
+	return err
+}
+
 // results reads the reply of a transaction.
 func results(raw json.RawMessage, ops []Operation, schema *Schema) ([]Result, error) {
 	var list []*struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -171,6 +172,28 @@ func TestRefusedTransactionChangesNothing(t *testing.T) {
 			t.Errorf("rows %v", rows)
 		}
 	})
+}
+
+func TestBarrierBringsOthersChanges(t *testing.T) {
+	s := newServer(t)
+	ctx := withDeadline(t)
+	c, other := s.open(Options{}), s.open(Options{})
+	if err := c.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		if _, err := other.Transact(ctx, Insert("Cage", Row{"name": fmt.Sprint(i)}, "")); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Barrier(ctx); err != nil {
+			t.Fatal(err)
+		}
+		view(t, c, func(v View) {
+			if n := len(v.Rows("Cage")); n != i+1 {
+				t.Fatalf("%d rows after %d inserts", n, i+1)
+			}
+		})
+	}
 }
 
 func TestReconnectReportsWhatDiffers(t *testing.T) {

@@ -1,10 +1,8 @@
 package driver
 
 import (
-	"net"
 	"net/netip"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -151,22 +149,4 @@ func (f dhcpForm) write(v string, v6 bool) (string, bool) {
 		return list[0], true
 	}
 	return "{" + strings.Join(list, ", ") + "}", true
-}
-
-// ValidID reports whether s can be an object's id in the dataplane: letters,
-// digits, "-", "_" and ".", at most 64.
-func ValidID(s string) bool {
-	return s != "" && len(s) <= 64 && !slices.ContainsFunc([]byte(s), func(b byte) bool {
-		return !(b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b == '-' || b == '_' || b == '.')
-	})
-}
-
-// NormalMAC returns a 48-bit unicast address in lower case with colons; ok is
-// false when s is none.
-func NormalMAC(s string) (mac string, ok bool) {
-	hw, err := net.ParseMAC(s)
-	if err != nil || len(hw) != 6 || hw[0]&1 == 1 {
-		return "", false
-	}
-	return hw.String(), true
 }

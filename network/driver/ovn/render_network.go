@@ -3,7 +3,6 @@ package ovn
 import (
 	"strconv"
 
-	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/lib/ovsdb"
 	"github.com/tropocloud/tropo/network/driver"
 )
@@ -26,6 +25,9 @@ func (r row) in(table, key string) row {
 // localnet port to the physical network.
 func renderNetwork(n driver.Network) render {
 	return func(ovsdb.View) (*plan, error) {
+		if err := n.Validate(); err != nil {
+			return nil, err
+		}
 		o := driver.Object{Kind: driver.ObjectNetwork, ID: n.ID}
 		ls := owned(o, tableSwitch, keyNetwork(n.ID), ovsdb.Row{"name": "tropo-" + n.ID, "other_config": map[string]string{"mcast_snoop": "false"}})
 		ls.marks = map[string]string{"tropo:name": n.Name, "tropo:mtu": strconv.Itoa(n.MTU)}
@@ -37,14 +39,8 @@ func renderNetwork(n driver.Network) render {
 			"name": "provnet-" + n.ID, "type": "localnet", "addresses": []string{"unknown"},
 			"options": map[string]string{"network_name": n.Physical}, "tag": nil, "enabled": nil,
 		}).in(tableSwitch, keyNetwork(n.ID))
-		switch {
-		case n.Physical == "":
-			return nil, fault.Invalidf("Network %s of type %q has no physical network.", n.ID, n.Type)
-		case n.Type == driver.TypeFlat:
-		case n.Type == driver.TypeVLAN && n.VLAN >= 1 && n.VLAN <= 4094:
+		if n.Type == driver.TypeVLAN {
 			localnet.columns["tag"] = n.VLAN
-		default:
-			return nil, fault.Invalidf("Network %s: type %q with segmentation id %d is not supported.", n.ID, n.Type, n.VLAN)
 		}
 		p.rows = append(p.rows, localnet)
 		return p, nil

@@ -86,18 +86,13 @@ func secure(lsp *row, p driver.Port, mac string) []string {
 		}
 	}
 	for _, pair := range p.AllowedPairs {
+		if err := pair.Validate(); err != nil {
+			problems = append(problems, err.Error())
+			continue
+		}
 		from := mac
 		if pair.MAC != "" {
-			m, ok := driver.NormalMAC(pair.MAC)
-			if !ok {
-				problems = append(problems, fmt.Sprintf("bad MAC address %q in allowed address pairs", pair.MAC))
-				continue
-			}
-			from = m
-		}
-		if !pair.Prefix.IsValid() {
-			problems = append(problems, "bad prefix in allowed address pairs")
-			continue
+			from, _ = driver.NormalMAC(pair.MAC)
 		}
 		sources[from] = append(sources[from], prefix(pair.Prefix))
 	}

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"strconv"
 
-	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/lib/ovsdb"
 	"github.com/tropocloud/tropo/network/driver"
 )
@@ -170,8 +169,8 @@ func (p *routerPlan) addSNAT(r driver.Router) {
 }
 
 func (p *routerPlan) addRoute(r driver.Route) {
-	if !r.Destination.IsValid() || !r.NextHop.IsValid() || r.NextHop.Zone() != "" || r.Destination.Addr().Is4() != r.NextHop.Is4() {
-		p.bad("bad route %s via %s", r.Destination, r.NextHop)
+	if err := r.Validate(); err != nil {
+		p.bad("%s", err)
 		return
 	}
 	to := r.Destination.Masked().String()
@@ -183,17 +182,14 @@ func (p *routerPlan) addRoute(r driver.Route) {
 // renderFloatingIP makes the NAT entry of a floating IP.
 func renderFloatingIP(f driver.FloatingIP) render {
 	return func(ovsdb.View) (*plan, error) {
-		if !f.External.Is4() || !f.Fixed.Is4() || !driver.ValidID(f.RouterID) {
-			return nil, fault.Invalidf("Floating IP %s: %s to %s is not an IPv4 mapping of a router.", f.ID, f.External, f.Fixed)
+		if err := f.Validate(); err != nil {
+			return nil, err
 		}
 		columns := ovsdb.Row{
 			"type": "dnat_and_snat", "external_ip": f.External.String(), "logical_ip": f.Fixed.String(), "logical_port": nil, "external_mac": nil,
 		}
 		if f.Distributed {
-			mac, ok := driver.NormalMAC(f.MAC)
-			if !ok || !driver.ValidID(f.PortID) {
-				return nil, fault.Invalidf("Floating IP %s: distributed without port or MAC address.", f.ID)
-			}
+			mac, _ := driver.NormalMAC(f.MAC)
 			columns["logical_port"], columns["external_mac"] = f.PortID, mac
 		}
 		nat := owned(driver.Object{Kind: driver.ObjectFloatingIP, ID: f.ID}, tableNAT, "floating-ip/"+f.ID, columns).in(tableRouter, keyRouter(f.RouterID))

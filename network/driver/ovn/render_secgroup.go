@@ -2,9 +2,9 @@ package ovn
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
+	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/lib/ovsdb"
 	"github.com/tropocloud/tropo/network/driver"
 )
@@ -91,12 +91,12 @@ func renderSecurityGroup(g driver.SecurityGroup) render {
 		var problems []string
 		seen := map[string]bool{}
 		for _, r := range g.Rules {
-			match, problem := aclMatch(g.ID, r)
-			if problem == "" && (!driver.ValidID(r.ID) || seen[r.ID]) {
-				problem = "bad or double id"
+			err := r.Validate()
+			if err == nil && seen[r.ID] {
+				err = fault.Invalidf("rule %s is there twice", r.ID)
 			}
-			if problem != "" {
-				problems = append(problems, fmt.Sprintf("rule %q: %s", r.ID, problem))
+			if err != nil {
+				problems = append(problems, err.Error())
 				continue
 			}
 			seen[r.ID] = true
@@ -105,7 +105,7 @@ func renderSecurityGroup(g driver.SecurityGroup) render {
 				direction = "from-lport"
 			}
 			p.rows = append(p.rows, owned(o, tableACL, "rule/"+r.ID, ovsdb.Row{
-				"direction": direction, "priority": priorityAllow, "action": action, "match": match, "log": false, "options": map[string]string{},
+				"direction": direction, "priority": priorityAllow, "action": action, "match": aclMatch(g.ID, r), "log": false, "options": map[string]string{},
 			}).in(tablePortGroup, keyGroup(g.ID)))
 		}
 		return p, joinInvalid("Security group "+g.ID, problems)
@@ -137,109 +137,53 @@ func renderAddressGroup(g driver.AddressGroup) render {
 	}
 }
 
-// aclMatch writes a rule as an expression (ovn-sb(5), Logical_Flow match), or
-// says why it can't.
-func aclMatch(group string, r driver.Rule) (match, problem string) {
-	family, far := "ip4", "src"
+// aclMatch writes a valid rule as an expression (ovn-sb(5), Logical_Flow match).
+func aclMatch(group string, r driver.Rule) string {
+	family, port, far := "ip4", "outport", "src"
 	if r.IPv6 {
 		family = "ip6"
 	}
-	var parts []string
-	switch r.Direction {
-	case driver.Ingress:
-		parts = append(parts, "outport == @"+groupName(group))
-	case driver.Egress:
-		parts = append(parts, "inport == @"+groupName(group))
-		far = "dst"
-	default:
-		return "", fmt.Sprintf("bad direction %q", r.Direction)
+	if r.Direction == driver.Egress {
+		port, far = "inport", "dst"
 	}
-	parts = append(parts, family)
+	parts := []string{port + " == @" + groupName(group), family}
 	peer := family + "." + far + " == "
 	switch {
-	case r.Remote.IsValid():
-		if r.Remote.Addr().Is4() == r.IPv6 {
-			return "", "the remote prefix is of the other family"
-		}
-		if r.Remote.Bits() > 0 {
-			parts = append(parts, peer+r.Remote.Masked().String())
-		}
+	case r.Remote.IsValid() && r.Remote.Bits() > 0:
+		parts = append(parts, peer+r.Remote.Masked().String())
 	case r.RemoteGroup != "":
-		if !driver.ValidID(r.RemoteGroup) {
-			return "", "bad remote group"
-		}
 		parts = append(parts, peer+"$"+groupName(r.RemoteGroup)+"_"+family)
 	case r.RemoteAddressGroup != "":
-		if !driver.ValidID(r.RemoteAddressGroup) {
-			return "", "bad remote address group"
-		}
 		parts = append(parts, peer+"$"+addressSetName(r.RemoteAddressGroup, r.IPv6))
 	}
-	proto, problem := protocolMatch(r)
-	if problem != "" {
-		return "", problem
-	}
-	return strings.Join(append(parts, proto...), " && "), ""
+	return strings.Join(append(parts, protocolMatch(r)...), " && ")
 }
 
-// protocolNumber returns the number of the protocols that Neutron names;
-// ICMP's depends on the family.
-func protocolNumber(name string, v6 bool) (int, bool) {
-	switch name {
-	case "icmp", "icmpv6", "ipv6-icmp":
-		if v6 {
-			return 58, true
-		}
-		return 1, name == "icmp"
+func protocolMatch(r driver.Rule) []string {
+	n, all, _ := r.ProtocolNumber()
+	if all {
+		return nil
 	}
-	names := map[string]int{
-		"tcp": 6, "udp": 17, "sctp": 132, "ah": 51, "dccp": 33, "egp": 8, "esp": 50, "gre": 47, "igmp": 2, "ipip": 4,
-		"ipv6-encap": 41, "ipv6-frag": 44, "ipv6-nonxt": 59, "ipv6-opts": 60, "ipv6-route": 43, "hopopt": 0,
-		"ospf": 89, "pgm": 113, "rsvp": 46, "udplite": 136, "vrrp": 112, "ip": 0,
+	names := map[int]string{
+		driver.ProtocolTCP: "tcp", driver.ProtocolUDP: "udp", driver.ProtocolSCTP: "sctp", driver.ProtocolICMP: "icmp4", driver.ProtocolICMPv6: "icmp6",
 	}
-	if n, ok := names[name]; ok {
-		return n, true
+	name, known := names[n]
+	if !known {
+		return []string{fmt.Sprintf("ip.proto == %d", n)}
 	}
-	n, err := strconv.Atoi(name)
-	return n, err == nil && n >= 0 && n <= 255
-}
-
-func protocolMatch(r driver.Rule) (parts []string, problem string) {
-	if r.Protocol == "" || r.Protocol == "any" {
-		if r.PortMin != nil || r.PortMax != nil {
-			return nil, "ports without a protocol"
-		}
-		return nil, ""
-	}
-	n, ok := protocolNumber(strings.ToLower(r.Protocol), r.IPv6)
-	if !ok {
-		return nil, fmt.Sprintf("bad protocol %q", r.Protocol)
-	}
-	known := map[int]string{6: "tcp", 17: "udp", 132: "sctp", 1: "icmp4", 58: "icmp6"}
-	name, ok := known[n]
-	switch {
-	case !ok:
-		if r.PortMin != nil || r.PortMax != nil {
-			return nil, fmt.Sprintf("protocol %q has no ports", r.Protocol)
-		}
-		return []string{fmt.Sprintf("ip.proto == %d", n)}, ""
-	case (n == 1) == r.IPv6 && (n == 1 || n == 58):
-		return nil, "the protocol is of the other family"
-	case n == 1 || n == 58:
-		return icmpMatch(name, r)
-	}
-	parts = []string{name}
+	parts := []string{name}
 	lo, hi := r.PortMin, r.PortMax
-	for _, port := range []*int{lo, hi} {
-		if port != nil && (*port < 0 || *port > 65535) {
-			return nil, "port out of range"
+	if n == driver.ProtocolICMP || n == driver.ProtocolICMPv6 {
+		if lo != nil {
+			parts = append(parts, fmt.Sprintf("%s.type == %d", name, *lo))
 		}
+		if hi != nil {
+			parts = append(parts, fmt.Sprintf("%s.code == %d", name, *hi))
+		}
+		return parts
 	}
-	switch {
-	case lo != nil && hi != nil && *lo > *hi:
-		return nil, "the port range is reversed"
-	case lo != nil && hi != nil && *lo == *hi:
-		return append(parts, fmt.Sprintf("%s.dst == %d", name, *lo)), ""
+	if lo != nil && hi != nil && *lo == *hi {
+		return append(parts, fmt.Sprintf("%s.dst == %d", name, *lo))
 	}
 	if lo != nil {
 		parts = append(parts, fmt.Sprintf("%s.dst >= %d", name, *lo))
@@ -247,22 +191,5 @@ func protocolMatch(r driver.Rule) (parts []string, problem string) {
 	if hi != nil {
 		parts = append(parts, fmt.Sprintf("%s.dst <= %d", name, *hi))
 	}
-	return parts, ""
-}
-
-func icmpMatch(name string, r driver.Rule) (parts []string, problem string) {
-	parts = []string{name}
-	for _, f := range []struct {
-		field string
-		value *int
-	}{{"type", r.PortMin}, {"code", r.PortMax}} {
-		if f.value == nil {
-			continue
-		}
-		if *f.value < 0 || *f.value > 255 {
-			return nil, "ICMP " + f.field + " out of range"
-		}
-		parts = append(parts, fmt.Sprintf("%s.%s == %d", name, f.field, *f.value))
-	}
-	return parts, ""
+	return parts
 }

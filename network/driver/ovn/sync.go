@@ -22,6 +22,9 @@ type wanted struct {
 func (d *Driver) Sync(ctx context.Context, s driver.State) (driver.Drift, error) {
 	var drift driver.Drift
 	var errs []error
+	if err := d.refresh(ctx); err != nil {
+		return drift, err
+	}
 	if _, err := d.apply(ctx, base, renderBase); err != nil {
 		return drift, err
 	}
@@ -43,7 +46,7 @@ func (d *Driver) Sync(ctx context.Context, s driver.State) (driver.Drift, error)
 			errs = append(errs, err)
 		}
 	}
-	there, err := d.Owned(ctx)
+	there, err := d.owned(ctx)
 	if err != nil {
 		return drift, err
 	}
@@ -96,8 +99,22 @@ func (d *Driver) objects(s driver.State) []wanted {
 	return out
 }
 
+// refresh waits until the cache holds what others wrote up to now.
+func (d *Driver) refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, d.opts.Timeout)
+	defer cancel()
+	return unavailable(d.client.Barrier(ctx))
+}
+
 // Owned implements driver.Driver.
 func (d *Driver) Owned(ctx context.Context) ([]driver.Object, error) {
+	if err := d.refresh(ctx); err != nil {
+		return nil, err
+	}
+	return d.owned(ctx)
+}
+
+func (d *Driver) owned(ctx context.Context) ([]driver.Object, error) {
 	found := map[driver.Object]bool{}
 	err := d.view(ctx, func(v ovsdb.View) error {
 		for _, table := range managedTables() {
