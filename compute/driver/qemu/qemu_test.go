@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"github.com/tropocloud/tropo/compute/driver"
@@ -54,8 +53,9 @@ func TestConformance(t *testing.T) {
 			current = open(t, state, p)
 			return current
 		},
-		Image: rawImage(t),
-		VIF:   viftest.VIF,
+		Image:     guestImage(t),
+		VIF:       viftest.VIF,
+		HotUnplug: true,
 		Kill: func(t *testing.T, id string) {
 			if err := current.process(current.guest(id)).signal(unix.SIGKILL); err != nil {
 				t.Fatal(err)
@@ -68,17 +68,6 @@ func TestConformance(t *testing.T) {
 	if err != nil || len(left) != 0 {
 		t.Errorf("left %v, %v", left, err)
 	}
-}
-
-// rawImage is a disk that nothing boots from: QEMU runs its firmware all the
-// same.
-func rawImage(t *testing.T) driver.Image {
-	t.Helper()
-	img := driver.Image{ID: uuid.NewString(), Path: filepath.Join(t.TempDir(), "image"), Format: "raw", VirtualSize: 1 << 20}
-	if err := os.WriteFile(img.Path, make([]byte, 1<<20), 0o400); err != nil {
-		t.Fatal(err)
-	}
-	return img
 }
 
 // checkLeaks looks for processes, taps and files of the guest (threat 19:
