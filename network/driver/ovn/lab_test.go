@@ -44,10 +44,6 @@ func newLab(t *testing.T) *lab {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if t.Failed() && os.Getenv("TROPO_KEEP_LAB") != "" {
-			t.Logf("the lab stays in %s", dir)
-			return
-		}
 		if err := l.cloud.Stop(ctx); err != nil {
 			t.Errorf("stop: %v", err)
 		}

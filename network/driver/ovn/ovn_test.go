@@ -15,6 +15,9 @@ func TestOVN(t *testing.T) {
 	t.Run("Traffic", func(t *testing.T) {
 		drivertest.Traffic(t, drivertest.Lab{Driver: l.driver, External: external(), HostAddress: l.hostAddress})
 	})
+	t.Run("Metadata", l.testMetadata)
+	t.Run("Restart", l.testRestart)
+	t.Run("Stop", l.testStop)
 }
 
 // external is a range for benchmarks (RFC 2544) that differs between test

@@ -46,33 +46,31 @@ func members(v ovsdb.View, group string) map[string][]ref {
 }
 
 // renderBase makes the group of all secured ports. Guests may ask for
-// addresses, and may never answer such questions or advertise routers
-// (CVE-2015-8914, CVE-2016-5362), whatever their groups allow.
+// addresses, and may never answer such questions (CVE-2015-8914,
+// CVE-2016-5362), whatever their groups allow. Router advertisements can't be
+// filtered here: northd (23.03) lets neighbour discovery, advertisements
+// included, pass before any ACL. Port security checks sources and targets of
+// the rest of neighbour discovery.
 func renderBase(v ovsdb.View) (*plan, error) {
 	group := owned(base, tablePortGroup, keyDrop, ovsdb.Row{"name": dropGroup})
 	group.links = members(v, keyDrop)
 	p := &plan{rows: []row{group}}
-	add := func(name, direction, action, match string, priority int, options map[string]string) {
+	add := func(name, direction, action, match string, priority int) {
 		side := "inport"
 		if direction == "to-lport" {
 			side = "outport"
 		}
 		p.rows = append(p.rows, owned(base, tableACL, "base/"+name, ovsdb.Row{
 			"direction": direction, "priority": priority, "action": action, "log": false,
-			"match": side + " == @" + dropGroup + " && " + match, "options": options,
+			"match": side + " == @" + dropGroup + " && " + match, "options": map[string]string{},
 		}).in(tablePortGroup, keyDrop))
 	}
-	none := map[string]string{}
-	add("drop-in", "to-lport", "drop", "ip", priorityDrop, none)
-	add("drop-out", "from-lport", "drop", "ip", priorityDrop, none)
-	add("dhcp4", "from-lport", "allow", "ip4 && udp.src == 68 && udp.dst == 67", priorityAllow, none)
-	add("dhcp6", "from-lport", "allow", "ip6 && udp.src == 546 && udp.dst == 547", priorityAllow, none)
-	add("dhcp4-server", "from-lport", "drop", "ip4 && udp.src == 67 && udp.dst == 68", priorityProtect, none)
-	add("dhcp6-server", "from-lport", "drop", "ip6 && udp.src == 547 && udp.dst == 546", priorityProtect, none)
-	// OVN lets neighbour discovery, advertisements included, pass the first
-	// ACL stage before any rule; the stage after load balancing has no such
-	// exception.
-	add("router-advertisement", "from-lport", "drop", "icmp6.type == 134", priorityProtect, map[string]string{"apply-after-lb": "true"})
+	add("drop-in", "to-lport", "drop", "ip", priorityDrop)
+	add("drop-out", "from-lport", "drop", "ip", priorityDrop)
+	add("dhcp4", "from-lport", "allow", "ip4 && udp.src == 68 && udp.dst == 67", priorityAllow)
+	add("dhcp6", "from-lport", "allow", "ip6 && udp.src == 546 && udp.dst == 547", priorityAllow)
+	add("dhcp4-server", "from-lport", "drop", "ip4 && udp.src == 67 && udp.dst == 68", priorityProtect)
+	add("dhcp6-server", "from-lport", "drop", "ip6 && udp.src == 547 && udp.dst == 546", priorityProtect)
 	return p, nil
 }
 
