@@ -126,6 +126,9 @@ func (m *Metadata) plug(ctx context.Context, p MetadataPort, mac net.HardwareAdd
 			return err
 		}
 	}
+	if err := daemons.IgnoreAdvertisements(ns, metadataLink); err != nil {
+		return err
+	}
 	if m.cloud.Capabilities().DatapathType == "netdev" {
 		if err := errors.Join(host.DisableOffload(ns, metadataLink), host.DisableOffload(m.cloud.Netns(), outer)); err != nil {
 			return err

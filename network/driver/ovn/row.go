@@ -137,7 +137,7 @@ func find(v ovsdb.View, r ref) ovsdb.Row {
 // identifier makes an id usable in the names of port groups and address sets,
 // which are parts of expressions: letters, digits and underscores.
 func identifier(id string) string {
-	if strings.ContainsAny(id, "_.") { // not a UUID: keep the mapping unambiguous
+	if strings.Trim(id, "0123456789abcdef-") != "" { // no UUID: hexadecimal keeps the names apart
 		return "x" + hex.EncodeToString([]byte(id))
 	}
 	return strings.ReplaceAll(id, "-", "_")

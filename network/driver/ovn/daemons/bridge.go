@@ -72,6 +72,9 @@ func (d *Daemons) ensureHostLink(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := IgnoreAdvertisements("", d.HostLink()); err != nil {
+		return err
+	}
 	if d.datapath == "netdev" {
 		if err := host.DisableOffload("", d.HostLink()); err != nil {
 			return err
