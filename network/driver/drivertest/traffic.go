@@ -35,6 +35,8 @@ func Traffic(t *testing.T, l Lab) {
 	t.Run("DHCP", w.dhcp)
 	t.Run("SecurityGroups", w.securityGroups)
 	t.Run("Spoofing", w.spoofing)
+	t.Run("AllowedPairs", w.allowedPairs)
+	t.Run("Stateless", w.stateless)
 	t.Run("SNAT", w.snat)
 	t.Run("FloatingIP", w.floatingIP)
 	t.Run("Healing", w.healing)
@@ -129,6 +131,11 @@ func (w *town) securityGroups(t *testing.T) {
 	Reaches(t, w.a.Netns, ipC+":80") // its group is allowed
 	Blocked(t, w.a.Netns, ipC+":81") // this port isn't
 	Reaches(t, w.c.Netns, ipB+":80") // replies need no rule
+	w.a.Static(t, netip.MustParsePrefix(ip6A+"/64"), netip.Addr{})
+	w.b.Static(t, netip.MustParsePrefix(ip6B+"/64"), netip.Addr{})
+	if got := Reaches(t, w.a.Netns, "["+ip6B+"]:80"); got != ip6A {
+		t.Errorf("seen as %s", got)
+	}
 	wider := w.state.SecurityGroups[1]
 	wider.Rules = append(slices.Clone(wider.Rules), driver.Rule{ID: "c3", Direction: driver.Ingress, Protocol: "tcp", PortMin: num(81), PortMax: num(90), Remote: netip.MustParsePrefix(ipA + "/32")})
 	must(t, w.Driver.EnsureSecurityGroup(ctx, wider))
@@ -211,6 +218,69 @@ func (w *town) spoofing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// allowedPairs: a pair opens what spoofing's rules close, and only that; a port
+// without any address may not send from one.
+func (w *town) allowedPairs(t *testing.T) {
+	addr := netip.MustParseAddr
+	out, in := openWire(t, w.a), openWire(t, w.b)
+	from := func(ip, mark string) []byte {
+		return ethernet(macB, macA, 0x0800, udpPacket(netip.AddrPortFrom(addr(ip), 5000), netip.AddrPortFrom(addr(ipB), 5000), mark))
+	}
+	const inside, outside, own = "tropo-inside", "tropo-outside", "tropo-own"
+	arrives := func(want string) {
+		t.Helper()
+		ctx := deadline(t)
+		for got := ""; got != want; got = in.first(inside, outside, own) {
+			out.send(from("10.0.0.99", outside))
+			out.send(from("10.0.0.130", inside))
+			out.send(from(ipA, own))
+			if ctx.Err() != nil {
+				t.Fatalf("%s does not arrive", want)
+			}
+		}
+	}
+	paired := w.state.Ports[0]
+	paired.AllowedPairs = []driver.AddressPair{{Prefix: netip.MustParsePrefix("10.0.0.128/25")}}
+	must(t, w.Driver.EnsurePort(deadline(t), paired))
+	arrives(inside)
+	if got := in.first(outside); got != "" {
+		t.Error("an address beside the pair arrived")
+	}
+	bare := w.state.Ports[0]
+	bare.Addresses = nil
+	must(t, w.Driver.EnsurePort(deadline(t), bare))
+	ctx := deadline(t)
+	for silent := false; !silent; {
+		for in.first(inside, outside, own) != "" { // what was under way
+		}
+		out.send(from(ipA, own))
+		silent = in.first(own) == ""
+		if ctx.Err() != nil {
+			t.Fatal("a port without addresses sends")
+		}
+	}
+	must(t, w.Driver.EnsurePort(deadline(t), w.state.Ports[0]))
+	arrives(own)
+}
+
+// stateless: replies need a rule of their own.
+func (w *town) stateless(t *testing.T) {
+	ctx := deadline(t)
+	group := driver.SecurityGroup{ID: "stateless", Stateless: true, Rules: []driver.Rule{
+		{ID: "n1", Direction: driver.Ingress, Protocol: "tcp", PortMin: num(80), PortMax: num(80)}}}
+	must(t, w.Driver.EnsureSecurityGroup(ctx, group))
+	p := w.state.Ports[2]
+	p.SecurityGroups = []string{"stateless"}
+	must(t, w.Driver.EnsurePort(ctx, p))
+	Blocked(t, w.a.Netns, ipC+":80")
+	group.Rules = append(group.Rules, driver.Rule{ID: "n2", Direction: driver.Egress, Protocol: "tcp"})
+	must(t, w.Driver.EnsureSecurityGroup(ctx, group))
+	Reaches(t, w.a.Netns, ipC+":80")
+	must(t, w.Driver.EnsurePort(ctx, w.state.Ports[2]))
+	must(t, w.Driver.DeleteSecurityGroup(ctx, "stateless"))
+	Reaches(t, w.a.Netns, ipC+":80")
 }
 
 func (w *town) snat(t *testing.T) {

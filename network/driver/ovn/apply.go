@@ -60,7 +60,9 @@ func (d *Driver) apply(ctx context.Context, owner driver.Object, r render) (bool
 func (d *Driver) commit(ctx context.Context, ops []ovsdb.Operation) error {
 	results, err := d.client.Transact(ctx, ops...)
 	var refused *ovsdb.Error
-	if errors.As(err, &refused) && refused.Name == "timed out" { // a guard did not hold
+	// A guard did not hold, or an index has the row already: the cache,
+	// which is current now, shows whose.
+	if errors.As(err, &refused) && (refused.Name == "timed out" || refused.Name == "constraint violation") {
 		return fmt.Errorf("%w: %w", errStale, err)
 	}
 	if err != nil {
@@ -81,11 +83,12 @@ type diff struct {
 
 	wanted map[ref]any // UUID or Named of each wanted row
 	fresh  map[ref]bool
+	guards map[string]ovsdb.Operation // what must still hold, so that two writers don't both insert
 	ops    []ovsdb.Operation
 }
 
 func (d *diff) operations(p *plan) ([]ovsdb.Operation, error) {
-	d.wanted, d.fresh = map[ref]any{}, map[ref]bool{}
+	d.wanted, d.fresh, d.guards = map[ref]any{}, map[ref]bool{}, map[string]ovsdb.Operation{}
 	keep := map[ovsdb.UUID]bool{}
 	for i, r := range p.rows {
 		if r.partial {
@@ -105,7 +108,11 @@ func (d *diff) operations(p *plan) ([]ovsdb.Operation, error) {
 			return nil, err
 		}
 	}
-	return d.ops, nil
+	var guarded []ovsdb.Operation
+	for _, name := range slices.Sorted(maps.Keys(d.guards)) {
+		guarded = append(guarded, d.guards[name])
+	}
+	return append(guarded, d.ops...), nil
 }
 
 // current returns the row to change for r. A child that hangs elsewhere is
@@ -222,9 +229,8 @@ func (d *diff) put(r row) error {
 func (d *diff) insert(r row, columns ovsdb.Row) error {
 	name := d.wanted[r.ref].(ovsdb.Named)
 	if r.column == "" {
-		// Two writers must not both make the same root row.
 		same := []ovsdb.Condition{{Column: "external_ids", Function: "includes", Value: ovsdb.Map{markKey: r.key}}}
-		d.ops = append(d.ops, ovsdb.Wait(r.table, same, []string{"_uuid"}, true, nil, 0))
+		d.guards[r.ref.String()] = ovsdb.Wait(r.table, same, []string{"_uuid"}, true, nil, 0)
 	}
 	d.ops = append(d.ops, ovsdb.Insert(r.table, columns, name))
 	if r.column != "" {
@@ -235,6 +241,9 @@ func (d *diff) insert(r row, columns ovsdb.Row) error {
 				return fault.Missing(containerName(r.parent.table), r.parent.key)
 			}
 			parent = p.UUID()
+		}
+		if p := find(d.view, r.parent); p != nil && r.table != tableSwitchPort { // their names are unique anyway
+			d.guards[r.parent.String()+" "+r.column] = ovsdb.Wait(r.parent.table, ovsdb.ByUUID(p.UUID()), []string{r.column}, true, []ovsdb.Row{{r.column: p[r.column]}}, 0)
 		}
 		where := []ovsdb.Condition{{Column: "_uuid", Function: "==", Value: parent}}
 		d.ops = append(d.ops, ovsdb.Mutate(r.parent.table, where, ovsdb.Mutation{Column: r.column, Mutator: "insert", Value: ovsdb.Set{name}}))
