@@ -23,7 +23,9 @@ const (
 	formText dhcpForm = iota
 	formAddress
 	formAddresses
-	formNumber
+	formNumber // 32 bits
+	formNumber16
+	formNumber8
 	formBool
 )
 
@@ -54,9 +56,9 @@ func dhcpV4(name string) (dhcpOption, bool) {
 	case "ip-forward-enable", "19":
 		return dhcpOption{"ip_forward_enable", formBool}, true
 	case "default-ttl", "23":
-		return dhcpOption{"default_ttl", formNumber}, true
+		return dhcpOption{"default_ttl", formNumber8}, true
 	case "mtu", "26":
-		return dhcpOption{"mtu", formNumber}, true
+		return dhcpOption{"mtu", formNumber16}, true
 	case "broadcast", "28":
 		return dhcpOption{"broadcast_address", formAddress}, true
 	case "nis-server", "41":
@@ -126,8 +128,9 @@ func (o DHCPOption) Translate() (name, value string, supported bool, err error) 
 
 func (f dhcpForm) write(v string, v6 bool) (string, bool) {
 	switch f {
-	case formNumber:
-		n, err := strconv.ParseUint(v, 10, 31)
+	case formNumber, formNumber16, formNumber8:
+		bits := map[dhcpForm]int{formNumber: 32, formNumber16: 16, formNumber8: 8}[f]
+		n, err := strconv.ParseUint(v, 10, bits)
 		return strconv.FormatUint(n, 10), err == nil
 	case formBool:
 		return v, v == "0" || v == "1"

@@ -123,6 +123,11 @@ func (o Object) String() string { return string(o.Kind) + "/" + o.ID }
 
 // State is the complete wanted state.
 type State struct {
+	// Known, if not nil, are the only objects that Sync may delete. A caller
+	// that others write beside takes Owned first, reads its rows then, and
+	// gives what Owned said here: what is made in between survives.
+	Known []Object
+
 	Networks       []Network
 	Subnets        []Subnet
 	Ports          []Port

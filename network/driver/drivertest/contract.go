@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(*testing.T) Harness) {
 		{"MissingContainers", missingContainers},
 		{"BadPartsStopNothing", badPartsStopNothing},
 		{"SyncHealsAndDeletes", syncHealsAndDeletes},
+		{"SyncSparesTheUnknown", syncSparesTheUnknown},
 		{"SyncGoesOnAfterBadObjects", syncGoesOn},
 		{"PortEvents", portEvents},
 		{"DeleteIsIdempotent", deleteIsIdempotent},

@@ -93,6 +93,19 @@ func syncHealsAndDeletes(t *testing.T, h Harness) {
 	expectDrift(t, h.Driver, s, driver.Drift{})
 }
 
+// syncSparesTheUnknown: objects that were made after the rows were read stay.
+func syncSparesTheUnknown(t *testing.T, h Harness) {
+	s := Sample()
+	ensureAll(t, h.Driver, s)
+	known, err := h.Driver.Owned(deadline(t))
+	must(t, err)
+	must(t, h.Driver.EnsureAddressGroup(deadline(t), driver.AddressGroup{ID: "young"}))
+	s.Known, s.FloatingIPs = known, nil
+	expectDrift(t, h.Driver, s, driver.Drift{Deleted: []driver.Object{{Kind: driver.ObjectFloatingIP, ID: "fip"}}})
+	s.Known = nil
+	expectDrift(t, h.Driver, s, driver.Drift{Deleted: []driver.Object{{Kind: driver.ObjectAddressGroup, ID: "young"}}})
+}
+
 func syncGoesOn(t *testing.T, h Harness) {
 	s := Sample()
 	s.Networks = append([]driver.Network{{ID: "bad", Type: "token-ring"}}, s.Networks...)

@@ -37,6 +37,7 @@ func Traffic(t *testing.T, l Lab) {
 	t.Run("Spoofing", w.spoofing)
 	t.Run("AllowedPairs", w.allowedPairs)
 	t.Run("Stateless", w.stateless)
+	t.Run("RouterAdvertisement", w.advertisement)
 	t.Run("SNAT", w.snat)
 	t.Run("FloatingIP", w.floatingIP)
 	t.Run("Healing", w.healing)
@@ -281,6 +282,27 @@ func (w *town) stateless(t *testing.T) {
 	must(t, w.Driver.EnsurePort(ctx, w.state.Ports[2]))
 	must(t, w.Driver.DeleteSecurityGroup(ctx, "stateless"))
 	Reaches(t, w.a.Netns, ipC+":80")
+}
+
+// advertisement: a guest that asks is told the prefix of its subnet.
+func (w *town) advertisement(t *testing.T) {
+	ctx := deadline(t)
+	r := w.state.Routers[0]
+	r.Interfaces = slices.Clone(r.Interfaces)
+	leg := &r.Interfaces[0]
+	leg.Addresses, leg.IPv6RA = append(slices.Clone(leg.Addresses), netip.MustParsePrefix("fd00:a::1/64")), "slaac"
+	must(t, w.Driver.EnsureRouter(ctx, r))
+	wire := openWire(t, w.b)
+	toRouters := ethernet("33:33:00:00:00:02", macB, 0x86dd, icmp6Packet(linkLocal(macB), netip.MustParseAddr("ff02::2"), 133, append([]byte{0, 0, 0, 0, 1, 1}, hw(macB)...)))
+	// The end of the prefix option (RFC 4861 §4.6.2).
+	prefix := string([]byte{0xfd, 0x00, 0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	for wire.first(prefix) == "" {
+		wire.send(toRouters)
+		if ctx.Err() != nil {
+			t.Fatal("no router advertisement")
+		}
+	}
+	must(t, w.Driver.EnsureRouter(ctx, w.state.Routers[0]))
 }
 
 func (w *town) snat(t *testing.T) {

@@ -3,6 +3,7 @@ package fake
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/network/driver"
@@ -179,7 +180,7 @@ func (d *Driver) Sync(ctx context.Context, s driver.State) (driver.Drift, error)
 		return drift, err
 	}
 	for _, o := range there {
-		if !keep[o] {
+		if !keep[o] && (s.Known == nil || slices.Contains(s.Known, o)) {
 			errs = append(errs, d.remove(ctx, o.Kind, o.ID))
 			drift.Deleted = append(drift.Deleted, o)
 		}

@@ -51,7 +51,7 @@ func (d *Driver) Sync(ctx context.Context, s driver.State) (driver.Drift, error)
 		return drift, err
 	}
 	for _, o := range there {
-		if keep[o] {
+		if keep[o] || s.Known != nil && !slices.Contains(s.Known, o) {
 			continue
 		}
 		gone := render(nothing)

@@ -293,11 +293,14 @@ func (d *Daemons) configureChassis(ctx context.Context) error {
 func (d *Daemons) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for {
+	for round := 1; ; round++ {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+		}
+		if round%60 == 0 {
+			d.rotateLogs(ctx)
 		}
 		missing := d.missing()
 		if len(missing) == 0 {

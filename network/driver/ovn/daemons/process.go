@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -160,12 +161,15 @@ func (d *Daemons) ensureProcess(ctx context.Context, p process) (bool, error) {
 
 // answers asks a daemon for its version over its control socket.
 func (d *Daemons) answers(ctx context.Context, p process, pid int) error {
-	socket := p.control
-	if socket == "" {
-		socket = d.run(fmt.Sprintf("%s.%d.ctl", p.program, pid))
-	}
-	_, err := d.command(ctx, "ovs-appctl", "-t", socket, "version")
+	_, err := d.command(ctx, "ovs-appctl", "-t", d.controlSocket(p, pid), "version")
 	return err
+}
+
+func (d *Daemons) controlSocket(p process, pid int) string {
+	if p.control != "" {
+		return p.control
+	}
+	return d.run(fmt.Sprintf("%s.%d.ctl", p.program, pid))
 }
 
 // stopProcess ends a daemon if it runs.
@@ -178,4 +182,26 @@ func (d *Daemons) stopProcess(ctx context.Context, p process) error {
 		return fmt.Errorf("stop %s: %w", p.name, err)
 	}
 	return nil
+}
+
+// maxLog bounds a daemon's log, in bytes; one older log is kept beside it.
+const maxLog = 16 << 20
+
+// rotateLogs renames logs that grew too long and has their daemons open new
+// ones.
+func (d *Daemons) rotateLogs(ctx context.Context) {
+	for _, p := range d.processes() {
+		path := d.log(p.name + ".log")
+		if info, err := os.Stat(path); err != nil || info.Size() < maxLog {
+			continue
+		}
+		proc, ok := d.find(p)
+		err := os.Rename(path, path+".old")
+		if err == nil && ok {
+			_, err = d.command(ctx, "ovs-appctl", "-t", d.controlSocket(p, proc.PID), "vlog/reopen")
+		}
+		if err != nil {
+			d.conf.Log.WarnContext(ctx, "network daemon's log not rotated", slog.String("daemon", p.name), slog.Any("error", err))
+		}
+	}
 }
