@@ -40,6 +40,7 @@ func Traffic(t *testing.T, l Lab) {
 	t.Run("RouterAdvertisement", w.advertisement)
 	t.Run("SNAT", w.snat)
 	t.Run("FloatingIP", w.floatingIP)
+	t.Run("Provider", w.provider)
 	t.Run("Healing", w.healing)
 	t.Cleanup(func() {
 		if _, err := l.Driver.Sync(t.Context(), driver.State{}); err != nil && t.Context().Err() == nil {
@@ -331,6 +332,37 @@ func (w *town) floatingIP(t *testing.T) {
 	Reaches(t, "", w.ext(20).String()+":80")
 	must(t, w.Driver.EnsureFloatingIP(ctx, w.state.FloatingIPs[0]))
 	Reaches(t, "", fip)
+
+	spread := w.state.FloatingIPs[0]
+	spread.External, spread.Distributed, spread.MAC = w.ext(21), true, "fa:16:3e:0a:02:15"
+	must(t, w.Driver.EnsureFloatingIP(ctx, spread))
+	Reaches(t, "", w.ext(21).String()+":8080")
+	must(t, w.Driver.EnsureFloatingIP(ctx, w.state.FloatingIPs[0]))
+}
+
+// provider: a guest on the physical network itself, and its filters there.
+func (w *town) provider(t *testing.T) {
+	p := driver.Port{ID: "port-d", NetworkID: "outside", Kind: driver.KindVIF, MAC: "fa:16:3e:0a:00:0d", AdminUp: true, PortSecurity: true,
+		Addresses: []driver.PortAddress{{IP: w.ext(30)}}, SecurityGroups: []string{"open"}}
+	must(t, w.Driver.EnsurePort(deadline(t), p))
+	g := Plug(t, w.Driver.Capabilities(), p)
+	g.Static(t, netip.PrefixFrom(w.ext(30), 24), w.ext(1))
+	Serve(t, g.Netns, ":80")
+	address := w.ext(30).String() + ":80"
+	if got := Reaches(t, "", address); got != w.ext(1).String() {
+		t.Errorf("seen as %s", got)
+	}
+	p.SecurityGroups = []string{"closed"}
+	must(t, w.Driver.EnsurePort(deadline(t), p))
+	Blocked(t, "", address)
+	p.AdminUp, p.PortSecurity = false, false
+	must(t, w.Driver.EnsurePort(deadline(t), p))
+	Blocked(t, "", address)
+	p.AdminUp = true
+	must(t, w.Driver.EnsurePort(deadline(t), p))
+	Reaches(t, "", address)
+	must(t, w.Driver.DeletePort(deadline(t), p.ID))
+	Blocked(t, "", address)
 }
 
 // healing takes the dataplane apart by an empty Sync and puts it together.
