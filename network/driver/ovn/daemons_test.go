@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/host"
 	"github.com/tropocloud/tropo/network/driver"
 	"github.com/tropocloud/tropo/network/driver/drivertest"
@@ -135,5 +136,72 @@ func (l *lab) testStop(t *testing.T) {
 	}
 	if _, err := os.Stat(l.config.Dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("directory left: %v", err)
+	}
+}
+
+// TestTwoClouds: clouds stand side by side, and the end of one does not touch
+// the other.
+func TestTwoClouds(t *testing.T) {
+	a, b := newLab(t), newLab(t)
+	before := b.pids(t)
+	if err := a.cloud.Stop(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.cloud.Start(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if after := b.pids(t); len(after) != 6 || !maps.Equal(before, after) {
+		t.Errorf("daemons were %v, are %v", before, after)
+	}
+}
+
+// TestStartAfterReboot: without the namespace the switch begins anew, and the
+// northbound rows are still there.
+func TestStartAfterReboot(t *testing.T) {
+	l := newLab(t)
+	n := driver.Network{ID: "kept", Type: driver.TypeGeneve}
+	if err := l.driver.EnsureNetwork(within(t), n); err != nil {
+		t.Fatal(err)
+	}
+	for name, pid := range l.pids(t) {
+		p, err := host.FindProcess(pid)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := errors.Join(p.Signal(unix.SIGKILL), p.Wait(within(t))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(host.DeleteLink("", l.cloud.HostLink()), host.DeleteNetns(l.cloud.Netns())); err != nil {
+		t.Fatal(err)
+	}
+	again := l.another(t)
+	if err := again.Start(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if !host.LinkExists("", l.cloud.HostLink()) {
+		t.Error("no link to the host")
+	}
+	drift, err := l.driver.Sync(within(t), driver.State{Networks: []driver.Network{n}})
+	if err != nil || len(drift.Healed) > 0 {
+		t.Errorf("drift %v, %v", drift, err)
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for name, c := range map[string]daemons.Config{
+		"no id":      {Dir: "/tmp/x", Central: true},
+		"no dir":     {ID: "x", Central: true},
+		"long dir":   {ID: "x", Dir: "/" + strings.Repeat("d", 90), Central: true},
+		"comma":      {ID: "x", Dir: "/tmp/a,b", Central: true},
+		"no central": {ID: "x", Dir: "/tmp/x"},
+		"encap":      {ID: "x", Dir: "/tmp/x", Central: true, EncapIP: "localhost"},
+		"type":       {ID: "x", Dir: "/tmp/x", Central: true, EncapType: "gre"},
+		"bridge":     {ID: "x", Dir: "/tmp/x", Central: true, PhysicalNetworks: map[string]string{"public": "br-int"}},
+		"chassis":    {ID: "x", Dir: "/tmp/x", Central: true, Chassis: "a b"},
+	} {
+		if _, err := daemons.New(c); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
