@@ -59,6 +59,9 @@ type Result struct {
 	Size int64
 	// Table is the partition table of a Raw, LUKS, ISO or fixed VHD disk.
 	Table Table
+	// Describes says that a Raw image holds words of a VMDK descriptor in its
+	// first MiB: a reader that is told to take it for a VMDK may follow them.
+	Describes bool
 }
 
 // MaxVirtualSize bounds a disk: 1 PiB. Larger ones are a mistake or an attack
@@ -89,6 +92,10 @@ func Inspect(r io.ReaderAt, size int64) (Result, error) {
 		return Result{}, err
 	}
 	in.pos = size
+	in.scan = make([]byte, min(size, scanSize))
+	if err := readAt(r, in.scan, 0); err != nil {
+		return Result{}, err
+	}
 	in.start()
 	for in.err == nil && len(in.pending) > 0 {
 		g := in.pending[0]

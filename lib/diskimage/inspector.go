@@ -11,6 +11,9 @@ const (
 	headSize = 64 << 10
 	// tailSize is what is always kept of the end: VMDK's footer is the longest.
 	tailSize = 3 * 512
+	// scanSize is how much of a raw image a reader of VMDK descriptors would
+	// take for one.
+	scanSize = 1 << 20
 	// maxRegions and maxRegionBytes bound what one image can make us look at.
 	maxRegions     = 1 << 16
 	maxRegionBytes = 512 << 20
@@ -22,6 +25,7 @@ type Inspector struct {
 	pos     int64  // bytes written so far
 	head    []byte // the first headSize bytes
 	tail    []byte // the last tailSize bytes
+	scan    []byte // the first scanSize bytes, of raw images only
 	started bool
 	err     error
 
@@ -66,6 +70,9 @@ func (in *Inspector) Write(p []byte) (int, error) {
 	if n := headSize - len(in.head); n > 0 {
 		in.head = append(in.head, p[:min(n, len(p))]...)
 	}
+	if n := scanSize - len(in.scan); n > 0 && at == int64(len(in.scan)) {
+		in.scan = append(in.scan, p[:min(n, len(p))]...)
+	}
 	in.keepTail(p)
 	if !in.started && len(in.head) == headSize {
 		in.start()
@@ -92,6 +99,9 @@ func (in *Inspector) keepTail(p []byte) {
 func (in *Inspector) start() {
 	in.started = true
 	in.format, in.err = recognize(in.head)
+	if _, raw := in.format.(*rawDisk); !raw {
+		in.scan = nil
+	}
 	if in.err == nil {
 		in.err = in.format.start(in, in.head)
 	}

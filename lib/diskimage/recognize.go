@@ -183,6 +183,7 @@ func (r *rawDisk) start(in *Inspector, head []byte) error {
 	return nil
 }
 
-func (r *rawDisk) finish(_ *Inspector, size int64) (Result, error) {
-	return Result{Format: r.format, VirtualSize: size, Table: r.table}, nil
+func (r *rawDisk) finish(in *Inspector, size int64) (Result, error) {
+	words := bytes.Contains(bytes.ToLower(in.scan), []byte("createtype"))
+	return Result{Format: r.format, VirtualSize: size, Table: r.table, Describes: words}, nil
 }

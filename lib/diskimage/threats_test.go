@@ -129,6 +129,15 @@ func TestThreat3LabelledRaw(t *testing.T) {
 			refusedBy(t, r, r.Match(label), "but the content is")
 		}
 	}
+	// A descriptor behind other bytes: raw to all who guess, but not to a
+	// reader that is told to take it for a VMDK.
+	for _, at := range []int{0, 1000, 70_000} {
+		b := append(bytes.Repeat([]byte("x"), at), ("\n" + `createType="monolithicFlat"` + "\nRW 1 FLAT \"/etc/passwd\" 0\n")...)
+		r, err := inspect(t, b)
+		if err != nil || r.Format != Raw || !r.Describes {
+			t.Errorf("descriptor at %d: %+v, %v", at, r, err)
+		}
+	}
 	for _, magic := range []string{"QED\x00", "WithoutFreeSpace", "WithouFreSpacExt", "Bochs Virtual HD Image",
 		"#!/bin/sh\n#V2.0 Format\nmodprobe cloop"} {
 		refused(t, append([]byte(magic), make([]byte, 4096)...), "not supported")
