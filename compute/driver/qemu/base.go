@@ -106,7 +106,8 @@ func syncFile(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// makeDisks makes the guest's files that are not there yet.
+// makeDisks makes the guest's files that are not there yet. The config drive's
+// content comes with Spawn only.
 func (d *QEMU) makeDisks(ctx context.Context, g *guest, def *definition, drive map[string][]byte) error {
 	f := def.Spec.Flavor
 	if !g.has(rootFile) {
@@ -124,7 +125,7 @@ func (d *QEMU) makeDisks(ctx context.Context, g *guest, def *definition, drive m
 			return err
 		}
 	}
-	if !def.ConfigDrive || g.has(configFile) {
+	if len(drive) == 0 || g.has(configFile) {
 		return nil
 	}
 	iso, err := configdrive.Build(drive)

@@ -1,10 +1,11 @@
 package qemu
 
 import (
+	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +18,6 @@ import (
 
 	"github.com/tropocloud/tropo/compute/driver"
 	"github.com/tropocloud/tropo/fault"
-	"github.com/tropocloud/tropo/host"
 )
 
 // patience bounds waits that end far sooner.
@@ -222,92 +222,6 @@ func TestRecycledPid(t *testing.T) {
 	}
 }
 
-// A guest that writes a qcow2 header with a backing file to its raw disk makes
-// nobody follow it (CVE-2026-24708: threat 4; CVE-2024-40767: threat 3).
-func TestHeaderOnRawDisk(t *testing.T) {
-	d, ctx := openOne(t)
-	secret := filepath.Join(t.TempDir(), "secret")
-	ok(t, os.WriteFile(secret, bytes.Repeat([]byte("secret"), 1000), 0o600))
-	s := newSpec(t)
-	evil := filepath.Join(t.TempDir(), "evil")
-	_, err := host.Run(ctx, host.Command{Path: "qemu-img", Args: []string{"create", "-f", "qcow2", "-b", secret, "-F", "raw", evil, "1M"}})
-	ok(t, err)
-	header, err := os.ReadFile(evil)
-	ok(t, err)
-	if binary.BigEndian.Uint32(header) != 0x514649fb {
-		t.Fatal("no qcow2")
-	}
-	disk := make([]byte, 1<<20)
-	copy(disk, header[:min(len(header), 1<<19)])
-	s.Image.Path = filepath.Join(t.TempDir(), "raw")
-	ok(t, os.WriteFile(s.Image.Path, disk, 0o400))
-	s.Flavor.RootGiB = 1
-	ok(t, d.Spawn(ctx, s))
-	for _, running := range []bool{true, false} {
-		if !running {
-			ok(t, d.PowerOff(ctx, s.ID, 0))
-			ok(t, d.Resize(ctx, s.ID, driver.Flavor{VCPUs: 1, MemoryMiB: 64, RootGiB: 2}))
-		}
-		raw := snapshotRaw(ctx, t, d, s.ID)
-		if !bytes.Equal(raw[:len(disk)], disk) || bytes.Contains(raw, []byte("secretsecret")) {
-			t.Errorf("running %t: the copy is not what was on the disk", running)
-		}
-	}
-}
-
-// A qcow2 base that names a backing file after all is read without it.
-func TestBackingOfBase(t *testing.T) {
-	d, ctx := openOne(t)
-	secret := filepath.Join(t.TempDir(), "secret")
-	ok(t, os.WriteFile(secret, bytes.Repeat([]byte("secret"), 1<<16), 0o600))
-	s := newSpec(t)
-	s.Image.Format, s.Image.Path = "qcow2", filepath.Join(t.TempDir(), "evil")
-	_, err := host.Run(ctx, host.Command{Path: "qemu-img", Args: []string{"create", "-f", "qcow2", "-b", secret, "-F", "raw", s.Image.Path, "1M"}})
-	ok(t, err)
-	ok(t, d.Spawn(ctx, s))
-	if raw := snapshotRaw(ctx, t, d, s.ID); bytes.Contains(raw, []byte("secret")) {
-		t.Error("the host's file is in the snapshot")
-	}
-}
-
-// Formats that QEMU cannot write over are converted once.
-func TestConvertedImage(t *testing.T) {
-	d, ctx := openOne(t)
-	s := newSpec(t)
-	vmdk := filepath.Join(t.TempDir(), "image")
-	_, err := host.Run(ctx, host.Command{Path: "qemu-img", Args: []string{
-		"convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", s.Image.Path, vmdk,
-	}})
-	ok(t, err)
-	s.Image.Path, s.Image.Format = vmdk, "vmdk"
-	ok(t, d.Spawn(ctx, s))
-	upTimes(ctx, t, d, s.ID, 1)
-	if raw := snapshotRaw(ctx, t, d, s.ID); !bytes.Contains(raw, []byte("marker of the image")) {
-		t.Error("the snapshot lacks the image's content")
-	}
-	if _, err := os.Stat(vmdk + driver.ConvertedSuffix); err != nil {
-		t.Error(err)
-	}
-}
-
-func snapshotRaw(ctx context.Context, t *testing.T, d *QEMU, id string) []byte {
-	t.Helper()
-	dir := t.TempDir()
-	dst := filepath.Join(dir, "snapshot")
-	format, err := d.Snapshot(ctx, id, dst)
-	ok(t, err)
-	out, err := host.Run(ctx, host.Command{Path: "qemu-img", Args: []string{"info", "--output=json", "-f", format, dst}})
-	ok(t, err)
-	if strings.Contains(string(out), "backing") {
-		t.Errorf("the snapshot has a backing file: %s", out)
-	}
-	_, err = host.Run(ctx, host.Command{Path: "qemu-img", Args: []string{"dd", "-f", format, "-O", "raw", "bs=1M", "count=1", "if=" + dst, "of=" + dst + ".raw"}})
-	ok(t, err)
-	raw, err := os.ReadFile(dst + ".raw")
-	ok(t, err)
-	return raw
-}
-
 // All disks of a flavor are there; an ISO image boots as a CD beside an empty
 // disk, which does not boot.
 func TestDisks(t *testing.T) {
@@ -418,6 +332,80 @@ func TestDeepState(t *testing.T) {
 	ok(t, serial.Close())
 }
 
+// TestMain also plays the agent that is killed.
+func TestMain(m *testing.M) {
+	if state := os.Getenv(agentEnv); state != "" {
+		os.Exit(agent(state, os.Getenv(agentEnv+"_ID"), os.Getenv(agentEnv+"_IMAGE")))
+	}
+	os.Exit(m.Run())
+}
+
+// agentEnv makes the test's program an agent that starts a guest and waits.
+const agentEnv = "QEMU_TEST_AGENT"
+
+func agent(state, id, image string) int {
+	d, err := New(context.Background(), Config{State: state, Accelerator: "tcg"})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	err = d.Spawn(context.Background(), driver.Spec{
+		ID: id, Flavor: driver.Flavor{VCPUs: 1, MemoryMiB: 64}, Image: driver.Image{ID: id, Path: image, Format: "raw"},
+	})
+	fmt.Println("spawned:", err)
+	select {}
+}
+
+// Guests outlive an agent that is killed, and the next one finds them.
+func TestAgentKilled(t *testing.T) {
+	needPrograms(t)
+	state, s := t.TempDir(), newSpec(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), agentEnv+"="+state, agentEnv+"_ID="+s.ID, agentEnv+"_IMAGE="+s.Image.Path)
+	out, err := cmd.StdoutPipe()
+	ok(t, err)
+	ok(t, cmd.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || line != "spawned: <nil>\n" {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	ok(t, cmd.Process.Kill())
+	if err := cmd.Wait(); err == nil {
+		t.Error("not killed")
+	}
+	d := open(t, state, nil)
+	defer d.Close()
+	info, err := d.Info(ctx, s.ID)
+	if err != nil || info.State != driver.StateRunning {
+		t.Fatalf("state %s, %v", info.State, err)
+	}
+	upTimes(ctx, t, d, s.ID, 1)
+	ok(t, d.PowerOff(ctx, s.ID, time.Hour))
+	waitFor(ctx, t, d, driver.EventStopped)
+	ok(t, d.Destroy(ctx, s.ID, false))
+	checkLeaks(t, state, nil, s.ID)
+}
+
+// Resize makes a swap disk anew and keeps the ephemeral disk.
+func TestResizeDisks(t *testing.T) {
+	d, ctx := openOne(t)
+	s := newSpec(t)
+	s.Flavor = driver.Flavor{VCPUs: 1, MemoryMiB: 64, EphemeralGiB: 1, SwapMiB: 16}
+	ok(t, d.Spawn(ctx, s))
+	upTimes(ctx, t, d, s.ID, 1)
+	ok(t, d.PowerOff(ctx, s.ID, 0))
+	ok(t, d.Resize(ctx, s.ID, driver.Flavor{VCPUs: 1, MemoryMiB: 64, EphemeralGiB: 4, SwapMiB: 32}))
+	for name, want := range map[string]int64{swapFile: 32 * mib, ephemeralFile: 1 * gib} {
+		if info, err := os.Stat(d.guest(s.ID).path(name)); err != nil || info.Size() != want {
+			t.Errorf("%s: %d bytes, %v", name, info.Size(), err)
+		}
+	}
+	ok(t, d.PowerOn(ctx, s.ID))
+	upTimes(ctx, t, d, s.ID, 2)
+}
+
 // The probe's guest runs under emulation; an accelerator that does not exist is
 // an error, not a guess.
 func TestProbe(t *testing.T) {
@@ -425,6 +413,13 @@ func TestProbe(t *testing.T) {
 	_, err := New(t.Context(), Config{State: t.TempDir(), Accelerator: "abacus"})
 	if err == nil {
 		t.Fatal("a machine without accelerator")
+	}
+	// Left to itself it comes to a decision, whatever this host has.
+	free, err := New(t.Context(), Config{State: t.TempDir()})
+	ok(t, err)
+	defer free.Close()
+	if a := free.machine.accelerator; a != "kvm" && a != "tcg" {
+		t.Errorf("accelerator %q", a)
 	}
 	d, _ := openOne(t)
 	if !d.machine.sandbox || d.machine.accelerator != "tcg" || d.machine.version < 4000000 {

@@ -42,8 +42,8 @@ func (d *QEMU) adopt(g *guest, p *process) *process {
 	if old != nil {
 		old.Close()
 	}
-	d.watchers.Go(func() { d.watchProcess(g, p) })
-	d.watchers.Go(func() {
+	d.watch(func() { d.watchProcess(g, p) })
+	d.watch(func() {
 		ctx, cancel := context.WithTimeout(d.ctx, qmpTimeout)
 		defer cancel()
 		if _, err := d.connect(ctx, g); err != nil && p.alive() && d.ctx.Err() == nil {
@@ -121,7 +121,7 @@ func (d *QEMU) connect(ctx context.Context, g *guest) (*qmp.Client, error) {
 	sub, relayed := fresh.Subscribe(), make(chan struct{})
 	g.monitor, g.relayed = fresh, relayed
 	g.mu.Unlock()
-	d.watchers.Go(func() {
+	d.watch(func() {
 		defer close(relayed)
 		d.relay(g, sub)
 	})

@@ -28,12 +28,17 @@ type machine struct {
 // scheduling: a guest that breaks out finds a process that can do little.
 const sandboxArgs = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
-// probeTimeout is many times what the probe guest takes with hardware behind
-// it, and less than it takes without.
-const probeTimeout = 5 * time.Second
+// The probe guest takes about 0.1 s of processor time when it is emulated and a
+// tenth of that on hardware.
+const (
+	probeLimit = time.Minute // for the accelerator that there must be
+	kvmLeast   = time.Second // KVM gets at least this ...
+	kvmFactor  = 3           // ... and this many times what emulation took just now
+)
 
 // probe finds the accelerator by really running a guest: /dev/kvm may exist and
-// fail, or work so slowly that plain emulation is faster.
+// fail, or work so slowly that plain emulation is faster. Emulation goes first
+// and sets the pace, so a busy host does not spoil the comparison.
 func (d *QEMU) probe(ctx context.Context) (machine, error) {
 	var m machine
 	var err error
@@ -47,23 +52,28 @@ func (d *QEMU) probe(ctx context.Context) (machine, error) {
 	defer os.Remove(rom)
 	m.accelerator, m.cpuModel, m.sandbox = d.conf.Accelerator, d.conf.CPUModel, true
 	if m.accelerator == "" {
-		m.accelerator = "kvm"
-		if err := d.probeGuest(ctx, rom, "kvm", true, probeTimeout); err != nil {
+		m.accelerator = "tcg"
+	}
+	start := time.Now()
+	if err := d.probeGuest(ctx, rom, m.accelerator, true, probeLimit); err != nil {
+		m.sandbox = false
+		start = time.Now()
+		if err := d.probeGuest(ctx, rom, m.accelerator, false, probeLimit); err != nil {
+			return m, fmt.Errorf("probe guest with %s: %w", m.accelerator, err)
+		}
+		d.log.Warn("QEMU's sandbox does not work on this host: guests run without it", slog.Any("error", err))
+	}
+	if d.conf.Accelerator == "" {
+		limit := max(kvmLeast, kvmFactor*time.Since(start))
+		if err := d.probeGuest(ctx, rom, "kvm", m.sandbox, limit); err == nil {
+			m.accelerator = "kvm"
+		} else {
 			d.log.Info("no usable KVM: guests are emulated", slog.Any("error", err))
-			m.accelerator = "tcg"
 		}
 	}
 	if m.cpuModel == "" {
 		m.cpuModel = map[string]string{"kvm": "host", "tcg": "qemu64"}[m.accelerator]
 	}
-	if err := d.probeGuest(ctx, rom, m.accelerator, true, time.Minute); err == nil {
-		return m, nil
-	}
-	m.sandbox = false
-	if err := d.probeGuest(ctx, rom, m.accelerator, false, time.Minute); err != nil {
-		return m, fmt.Errorf("probe guest with %s: %w", m.accelerator, err)
-	}
-	d.log.Warn("QEMU's sandbox does not work on this host: guests run without it")
 	return m, nil
 }
 

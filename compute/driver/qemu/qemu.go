@@ -104,7 +104,7 @@ func New(ctx context.Context, conf Config) (*QEMU, error) {
 		d.Close()
 		return nil, err
 	}
-	d.watchers.Go(d.trimConsoles)
+	d.watch(d.trimConsoles)
 	return d, nil
 }
 
@@ -165,9 +165,23 @@ func (g *guest) sweep() error {
 
 // emit tells an event to whoever listens; nobody waits for a slow listener.
 func (d *QEMU) emit(id string, kind driver.EventKind, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return
+	}
 	select {
 	case d.events <- driver.Event{ServerID: id, Kind: kind, Time: at.UTC()}:
 	default:
+	}
+}
+
+// watch runs f until the driver closes, which waits for it.
+func (d *QEMU) watch(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		d.watchers.Go(f)
 	}
 }
 

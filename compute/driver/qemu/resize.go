@@ -2,6 +2,8 @@ package qemu
 
 import (
 	"context"
+	"errors"
+	"os"
 	"strconv"
 
 	"github.com/tropocloud/tropo/compute/driver"
@@ -25,17 +27,24 @@ func (d *QEMU) Resize(ctx context.Context, id string, f driver.Flavor) error {
 	if g.has(memoryFile) {
 		return fault.Conflictf("The server is suspended.")
 	}
-	old := def.Spec.Flavor
-	if f.EphemeralGiB < old.EphemeralGiB {
-		return fault.Invalidf("The ephemeral disk cannot be made smaller.")
-	}
 	if err := growRoot(ctx, g, f.RootGiB); err != nil {
 		return internal(err, "The server's root disk could not be resized.")
 	}
-	// Disks other than the root keep their size: they hold the guest's data
-	// in a layout that only the guest knows.
-	f.EphemeralGiB, f.SwapMiB = max(old.EphemeralGiB, 0), old.SwapMiB
+	old := def.Spec.Flavor
+	if old.EphemeralGiB > 0 {
+		// It holds the guest's data in a layout that only the guest knows.
+		f.EphemeralGiB = old.EphemeralGiB
+	}
+	if f.SwapMiB != old.SwapMiB {
+		// Nothing in it outlives a power-off: it is made anew.
+		if err := os.Remove(g.path(swapFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return internal(err, "The server's swap disk could not be resized.")
+		}
+	}
 	def.Spec.Flavor = f
+	if err := d.makeDisks(ctx, g, def, nil); err != nil {
+		return internal(err, "The server's disks could not be made.")
+	}
 	return g.store(def)
 }
 
