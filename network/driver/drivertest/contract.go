@@ -27,7 +27,7 @@ type Harness struct {
 }
 
 // patience bounds every wait.
-const patience = 45 * time.Second
+const patience = 2 * time.Minute
 
 // deadline is the context of a test.
 func deadline(t *testing.T) context.Context {
