@@ -42,9 +42,8 @@ func (l *lab) pids(t *testing.T) map[string]int {
 	return out
 }
 
-// kill ends daemons like the kernel would that runs out of memory. One may be
-// gone already: ovn-controller 23.03 crashes when the switch dies at the wrong
-// moment, which is one more reason to supervise it.
+// kill ends daemons like the kernel would that runs out of memory; one may be
+// gone already.
 func (l *lab) kill(t *testing.T, pids map[string]int) {
 	t.Helper()
 	for name, pid := range pids {

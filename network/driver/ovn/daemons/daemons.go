@@ -247,12 +247,28 @@ func (d *Daemons) start(ctx context.Context) error {
 	if err := d.ensureBridges(ctx); err != nil {
 		return err
 	}
-	for _, p := range append(d.central(), d.controller()) {
+	for _, p := range d.central() {
 		if _, err := d.ensureProcess(ctx, p); err != nil {
 			return err
 		}
 	}
+	if err := d.awaitNorthd(ctx); err != nil {
+		return err
+	}
+	if _, err := d.ensureProcess(ctx, d.controller()); err != nil {
+		return err
+	}
 	return d.ensureHostLink(ctx)
+}
+
+// awaitNorthd returns when northd has filled the southbound database.
+// ovn-controller 23.03 now and then dies of one that is still empty.
+func (d *Daemons) awaitNorthd(ctx context.Context) error {
+	if !d.conf.Central {
+		return nil
+	}
+	_, err := d.command(ctx, "ovn-nbctl", "--db="+d.Northbound(), "--timeout=15", "--wait=sb", "sync")
+	return err
 }
 
 // forgetSwitch drops the switch's database when its namespace is gone (after
