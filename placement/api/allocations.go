@@ -40,7 +40,7 @@ func (b *claimBody) claim(r *rest.Request, consumer string) placement.Claim {
 		ProjectID: b.ProjectID, UserID: b.UserID, Type: b.Type,
 	}
 	for provider, x := range b.Allocations {
-		c.Add(provider, x.Resources)
+		c.Add(dashed(provider), x.Resources)
 	}
 	return c
 }
@@ -48,16 +48,16 @@ func (b *claimBody) claim(r *rest.Request, consumer string) placement.Claim {
 func (b *listBody) claim(consumer string) placement.Claim {
 	c := placement.Claim{ConsumerUUID: consumer, ProjectID: b.ProjectID, UserID: b.UserID}
 	for _, x := range b.Allocations {
-		c.Add(x.Provider.UUID, x.Resources)
+		c.Add(dashed(x.Provider.UUID), x.Resources)
 	}
 	return c
 }
 
 func (a *api) setAllocations(r *rest.Request) (any, error) {
-	consumer := r.Var("consumer")
-	if !isUUID(consumer) {
-		return nil, fault.Invalidf("Malformed consumer_uuid: %s", consumer)
+	if !isUUID(r.Var("consumer")) {
+		return nil, fault.Invalidf("Malformed consumer_uuid: %s", r.Var("consumer"))
 	}
+	consumer := dashed(r.Var("consumer"))
 	var claim placement.Claim
 	if r.Version().Less(rest.V("1.12")) {
 		var in listBody
@@ -78,7 +78,7 @@ func (a *api) setAllocations(r *rest.Request) (any, error) {
 func claimsOf(r *rest.Request, in map[string]claimBody) []placement.Claim {
 	claims := make([]placement.Claim, 0, len(in))
 	for consumer, b := range in {
-		claims = append(claims, b.claim(r, consumer))
+		claims = append(claims, b.claim(r, dashed(consumer)))
 	}
 	slices.SortFunc(claims, func(a, b placement.Claim) int { return strings.Compare(a.ConsumerUUID, b.ConsumerUUID) })
 	return claims
@@ -93,11 +93,11 @@ func (a *api) setManyAllocations(r *rest.Request) (any, error) {
 }
 
 func (a *api) deleteAllocations(r *rest.Request) (any, error) {
-	return nil, a.manager.DeleteAllocations(r.Context(), r.Var("consumer"))
+	return nil, a.manager.DeleteAllocations(r.Context(), dashed(r.Var("consumer")))
 }
 
 func (a *api) showAllocations(r *rest.Request) (any, error) {
-	c, list, err := a.manager.ConsumerAllocations(r.Context(), r.Var("consumer"))
+	c, list, err := a.manager.ConsumerAllocations(r.Context(), dashed(r.Var("consumer")))
 	if err != nil {
 		return nil, err
 	}
@@ -165,6 +165,7 @@ func (a *api) reshape(r *rest.Request) (any, error) {
 	}
 	var shapes []placement.Shape
 	for provider, s := range in.Inventories {
+		provider = dashed(provider)
 		shapes = append(shapes, placement.Shape{ProviderUUID: provider, Generation: s.Generation, Inventories: inventoriesOf(provider, s.Inventories)})
 	}
 	slices.SortFunc(shapes, func(a, b placement.Shape) int { return strings.Compare(a.ProviderUUID, b.ProviderUUID) })

@@ -103,7 +103,7 @@ func inventoriesOf(provider string, in map[string]inventoryBody) []placement.Inv
 func (a *api) createInventory(r *rest.Request) (any, error) {
 	var in struct {
 		inventoryBody
-		Generation int    `json:"resource_provider_generation"`
+		Generation *int   `json:"resource_provider_generation"`
 		Class      string `json:"resource_class"`
 	}
 	if err := r.Decode(&in); err != nil {

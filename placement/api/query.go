@@ -39,12 +39,15 @@ func isUUID(s string) bool {
 
 // parseResources reads "VCPU:2,MEMORY_MB:1024".
 func parseResources(v string) ([]candidate.Amount, error) {
-	bad := badValue("Badly formed resources parameter. Expected resources query string parameter in form: ?resources=VCPU:2,MEMORY_MB:1024. Got: %s.", v)
+	got := v
+	if got == "" {
+		got = "empty string"
+	}
 	var out []candidate.Amount
 	for part := range strings.SplitSeq(v, ",") {
 		class, amount, ok := strings.Cut(part, ":")
 		if !ok || class == "" {
-			return nil, bad
+			return nil, badValue("Badly formed resources parameter. Expected resources query string parameter in form: ?resources=VCPU:2,MEMORY_MB:1024. Got: %s.", got)
 		}
 		n, err := strconv.Atoi(amount)
 		if err != nil {
@@ -72,7 +75,7 @@ func parseTraits(name string, values []string, v rest.Version) (candidate.Traits
 	for _, value := range values {
 		list, any := strings.CutPrefix(value, "in:")
 		if any && v.Less(v1_39) {
-			return t, badValue("The format 'in:' is not supported in '%s' before version 1.39.", name)
+			return t, badValue("The format '%s' in '%s' is only supported since microversion 1.39.", value, name)
 		}
 		var one []string
 		for trait := range strings.SplitSeq(list, ",") {
@@ -121,13 +124,12 @@ func parseMemberOf(name string, values []string, v rest.Version) (candidate.Aggr
 		rest, many := strings.CutPrefix(list, "in:")
 		uuids := strings.Split(rest, ",")
 		if !many && len(uuids) > 1 {
-			return a, badValue("Multiple values for '%s' must be prefixed with the 'in:' keyword. Got: %s", name, value)
+			return a, badValue("Multiple values for '%s' must be prefixed with the 'in:' or '!in:' keyword using the valid microversion. Got: %s", name, value)
 		}
-		for i, u := range uuids {
+		for _, u := range uuids {
 			if !isUUID(u) {
 				return a, badValue("Invalid query string parameters: Expected '%s' parameter to contain valid UUID(s). Got: %s", name, u)
 			}
-			uuids[i] = u
 		}
 		if forbidden {
 			a.Forbidden = append(a.Forbidden, uuids...)
@@ -149,6 +151,18 @@ func only(q url.Values, v rest.Version, since map[string]string) error {
 	return nil
 }
 
+// trimmed takes the white space off the values, which OpenStack's services pass
+// over.
+func trimmed(q url.Values) url.Values {
+	out := make(url.Values, len(q))
+	for name, values := range q {
+		for _, v := range values {
+			out[name] = append(out[name], strings.TrimSpace(v))
+		}
+	}
+	return out
+}
+
 // single returns a parameter that has one value: the last, where the client
 // gives several.
 func single(q url.Values, name string) string {
@@ -162,7 +176,7 @@ func single(q url.Values, name string) string {
 // providerFilter reads the query of GET /resource_providers.
 func providerFilter(r *rest.Request) (candidate.Filter, error) {
 	var f candidate.Filter
-	q, v := r.Query(), r.Version()
+	q, v := trimmed(r.Query()), r.Version()
 	err := only(q, v, map[string]string{"name": "1.0", "uuid": "1.0", "member_of": "1.3", "resources": "1.4", "in_tree": "1.14", "required": "1.18"})
 	if err != nil {
 		return f, err
@@ -192,7 +206,7 @@ var (
 
 // candidateRequest reads the query of GET /allocation_candidates.
 func candidateRequest(r *rest.Request) (*candidate.Request, error) {
-	q, v := r.Query(), r.Version()
+	q, v := trimmed(r.Query()), r.Version()
 	req := &candidate.Request{Flat: v.Less(rest.V("1.29"))}
 	groups, err := requestGroups(q, v)
 	if err != nil {
@@ -246,7 +260,7 @@ func requestGroups(q url.Values, v rest.Version) (map[string]*candidate.Group, e
 
 func groupParameter(g *candidate.Group, kind, name string, values []string, v rest.Version) (err error) {
 	if len(values) > 1 && (kind == "resources" || kind == "in_tree") {
-		return fault.Invalidf("Parameter '%s' may stand only once.", name).WithType(placement.CodeDuplicateParameter)
+		return fault.Invalidf("Query parameter '%s' may be specified only once.", name).WithType(placement.CodeDuplicateParameter)
 	}
 	switch kind {
 	case "resources":
@@ -265,10 +279,8 @@ func groupParameter(g *candidate.Group, kind, name string, values []string, v re
 
 // wholeRequest reads the parameters that concern the whole request.
 func wholeRequest(q url.Values, v rest.Version, req *candidate.Request) error {
-	for _, name := range []string{"limit", "group_policy", "root_required"} {
-		if len(q[name]) > 1 {
-			return fault.Invalidf("Parameter '%s' may stand only once.", name).WithType(placement.CodeDuplicateParameter)
-		}
+	if len(q["root_required"]) > 1 {
+		return fault.Invalidf("Query parameter 'root_required' may be specified only once.").WithType(placement.CodeDuplicateParameter)
 	}
 	if q.Has("limit") {
 		n, err := strconv.Atoi(q.Get("limit"))

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/tropocloud/tropo/rest"
 )
@@ -72,7 +73,8 @@ func (a *api) routes() []rest.Route {
 
 // versions answers the version document, which needs no token. The link is
 // empty: the service's root is where the client is.
-func (a *api) versions(_ *rest.Request) (any, error) {
+func (a *api) versions(r *rest.Request) (any, error) {
+	modified(r, time.Time{})
 	return object{"versions": []object{{
 		"id": "v1.0", "min_version": minVersion.String(), "max_version": maxVersion.String(), "status": "CURRENT",
 		"links": rest.SelfLink(""),

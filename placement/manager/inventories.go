@@ -48,20 +48,21 @@ func (m *Manager) SetInventories(ctx context.Context, id string, generation int,
 	return p, list, err
 }
 
-// AddInventory adds the inventory of a class that the provider has not got.
-func (m *Manager) AddInventory(ctx context.Context, generation int, i placement.Inventory, mayReserveAll bool) (*placement.Provider, error) {
+// AddInventory adds the inventory of a class that the provider has not got, at
+// whatever generation it is where none is given.
+func (m *Manager) AddInventory(ctx context.Context, generation *int, i placement.Inventory, mayReserveAll bool) (*placement.Provider, error) {
 	p, err := m.store.Provider(ctx, i.ProviderUUID)
 	if err != nil {
 		return nil, err
 	}
-	if p.Generation != generation {
+	if generation != nil && p.Generation != *generation {
 		return nil, placement.GenerationConflict(p.UUID)
 	}
 	if err := m.check(ctx, []placement.Inventory{i}, mayReserveAll); err != nil {
 		return nil, err
 	}
 	p.Generation++
-	return p, m.store.AddInventory(ctx, generation, i)
+	return p, m.store.AddInventory(ctx, p.Generation-1, i)
 }
 
 // UpdateInventory changes the inventory of a class that the provider has.

@@ -106,10 +106,13 @@ func (m *Manager) CreateResourceClass(ctx context.Context, name string) (*placem
 
 // EnsureResourceClass adds a custom class unless it is there.
 func (m *Manager) EnsureResourceClass(ctx context.Context, name string) (created bool, err error) {
+	if err := placement.CheckCustom("resource class", name); err != nil {
+		return false, err
+	}
 	if _, err := m.store.ResourceClass(ctx, name); !fault.Is(err, fault.NotFound) {
 		return false, err
 	}
-	_, err = m.CreateResourceClass(ctx, name)
+	_, err = m.store.CreateResourceClass(ctx, name)
 	if fault.Is(err, fault.Conflict) { // another was faster
 		return false, nil
 	}

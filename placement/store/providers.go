@@ -198,7 +198,7 @@ func (s *Store) DeleteProvider(ctx context.Context, uuid string) error {
 		}
 		n, err := db.Delete(ctx, s.db, "providers", db.Where().Eq("uuid", uuid))
 		if err == nil && n == 0 {
-			return placement.NoProvider(uuid)
+			return fault.New(fault.NotFound, "No resource provider with uuid %s found for delete", uuid)
 		}
 		return err
 	})
