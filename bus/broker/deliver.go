@@ -1,0 +1,174 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/tropocloud/tropo/bus"
+)
+
+// maxHosts bounds the hosts in one answer to "who serves".
+const maxHosts = 64
+
+// nobody is Sink.Nobody.
+func (b *Bus) nobody(id string) { b.answer(&envelope{ID: id, Status: statusNobody}) }
+
+func (b *Bus) answer(e *envelope) {
+	b.mu.Lock()
+	f := b.waiting[e.ID]
+	b.mu.Unlock()
+	if f != nil {
+		f(e)
+	}
+}
+
+// deliver is Sink.Deliver. It runs in the link's reader, so that fan-outs and
+// events keep their order.
+func (b *Bus) deliver(at Address, data []byte) {
+	e := new(envelope)
+	if err := json.Unmarshal(data, e); err != nil {
+		b.opts.Log.Warn("bus message cannot be decoded", slog.Any("error", err))
+		return
+	}
+	switch e.Kind {
+	case kindReply:
+		b.answer(e)
+	case kindWho:
+		b.tellWho(e)
+	case kindCall, kindCast:
+		if e.Message != nil {
+			b.take(e)
+		}
+	case kindFanout:
+		if e.Message != nil {
+			b.takeFanout(e)
+		}
+	case kindEvent:
+		if e.Message != nil && e.Event != nil {
+			b.takeEvent(at, e)
+		}
+	}
+}
+
+// take puts a call or a cast into the mailbox of a server.
+func (b *Bus) take(e *envelope) {
+	s := b.serverFor(e.Topic, e.Host)
+	if s == nil {
+		b.tell(e, &envelope{Status: statusGone})
+		return
+	}
+	j := &job{m: e.Message}
+	if e.Kind == kindCall {
+		if e.Message.Timeout > 0 {
+			j.deadline = time.Now().Add(e.Message.Timeout)
+		}
+		j.done = func(r *bus.Reply) { b.reply(e, j, r) }
+	}
+	status := s.box.put(j)
+	if status != statusAccepted || e.Kind == kindCast || !b.traits.Hosts {
+		b.tell(e, &envelope{Status: status})
+	}
+}
+
+// reply sends the outcome of a call. It waits for a connection that is lost,
+// as long as the caller waits.
+func (b *Bus) reply(e *envelope, j *job, r *bus.Reply) {
+	if r == nil {
+		b.tell(e, &envelope{Status: statusGone})
+		return
+	}
+	ctx := context.Background()
+	if !j.deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, j.deadline)
+		defer cancel()
+	}
+	b.sendReply(ctx, e, &envelope{Status: statusDone, Reply: r})
+}
+
+// tell answers e from a goroutine of its own, as a reader must not wait. There
+// are never more of them than senders that wait for these answers.
+func (b *Bus) tell(e, answer *envelope) {
+	b.later(func() { b.sendReply(context.Background(), e, answer) })
+}
+
+func (b *Bus) sendReply(ctx context.Context, e, answer *envelope) {
+	if e.From == "" || e.ID == "" {
+		return
+	}
+	answer.Kind, answer.ID, answer.From = kindReply, e.ID, b.id
+	if _, err := b.send(ctx, Address{Kind: Inbox, Name: e.From}, answer); err != nil && ctx.Err() == nil {
+		b.opts.Log.Warn("bus reply was not sent", slog.String("topic", e.Topic), slog.Any("error", err))
+	}
+}
+
+// serverFor returns a server of this connection; with an empty host the next
+// of the topic.
+func (b *Bus) serverFor(topicName, host string) *server {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.topics[topicName]
+	switch {
+	case t == nil:
+		return nil
+	case host != "":
+		if s := t.hosts[host]; s != nil && s.ready {
+			return s
+		}
+		return nil
+	case len(t.order) == 0:
+		return nil
+	}
+	t.turn++
+	return t.order[t.turn%len(t.order)]
+}
+
+func (b *Bus) takeFanout(e *envelope) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t := b.topics[e.Topic]; t != nil {
+		for _, s := range t.order {
+			b.offer(s.box, &job{m: e.Message, fanout: true})
+		}
+	}
+}
+
+func (b *Bus) takeEvent(at Address, e *envelope) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for s := range b.subs {
+		if strings.HasPrefix(e.Event.Type, s.prefix) && (at.Kind != Event || at.Name == s.pattern) {
+			b.offer(s.box, &job{m: e.Message, event: e.Event, fanout: true})
+		}
+	}
+}
+
+func (b *Bus) offer(box *mailbox, j *job) {
+	if box.put(j) == statusBusy {
+		b.dropped.Add(1)
+	}
+}
+
+// tellWho says which hosts of a topic are served here, if any.
+func (b *Bus) tellWho(e *envelope) {
+	var hosts []string
+	b.mu.Lock()
+	if t := b.topics[e.Topic]; t != nil {
+		if s := t.hosts[e.Host]; s != nil && s.ready {
+			hosts = append(hosts, e.Host)
+		}
+		for _, s := range t.order {
+			if e.Host != "" || len(hosts) == maxHosts {
+				break
+			}
+			hosts = append(hosts, s.host)
+		}
+	}
+	b.mu.Unlock()
+	if len(hosts) > 0 {
+		b.tell(e, &envelope{Status: statusHere, Hosts: hosts})
+	}
+}

@@ -1,0 +1,180 @@
+package nats
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/tropocloud/tropo/bus"
+)
+
+// startTimeout bounds how long an embedded server may take to start; it takes
+// milliseconds.
+const startTimeout = 10 * time.Second
+
+// maxPayload is what a message of bus.MaxMessage needs with its envelope.
+const maxPayload = bus.MaxMessage + 1<<20
+
+// ServerOptions are those of an embedded server.
+type ServerOptions struct {
+	Name string // of the node, unique in the cluster; empty: by chance
+	// Listen is where clients of other processes connect: "host:port", with
+	// port 0 for any; empty: only this process, in memory.
+	Listen string
+	// Cluster is where the servers of the other control nodes connect:
+	// "host:port", with port 0 for any; empty: a server alone.
+	Cluster string
+	// Routes are the Cluster addresses of the others, "host:port". Servers
+	// tell each other of more, and try again until they are connected.
+	Routes []string
+	// Username and Password are what clients and routes must say; needed
+	// unless nothing listens.
+	Username, Password string
+	// TLS, if not nil, is used for clients and (both ways) between servers.
+	TLS *tls.Config
+	Log *slog.Logger // nil: slog.Default
+}
+
+// Server is a NATS server inside this process. It keeps everything in memory.
+type Server struct {
+	opts ServerOptions
+	s    *server.Server
+}
+
+// Embed starts a server.
+func Embed(opts ServerOptions) (*Server, error) {
+	if opts.Log == nil {
+		opts.Log = slog.Default()
+	}
+	if (opts.Listen != "" || opts.Cluster != "") && (opts.Username == "" || opts.Password == "") {
+		return nil, errors.New("nats: a server that listens needs a username and a password")
+	}
+	so, err := opts.server()
+	if err != nil {
+		return nil, err
+	}
+	s, err := server.NewServer(so)
+	if err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	s.SetLogger(&logger{opts.Log}, false, false)
+	s.Start()
+	if !s.ReadyForConnections(startTimeout) {
+		s.Shutdown()
+		s.WaitForShutdown()
+		return nil, fmt.Errorf("nats: the embedded server did not start: listen %q, cluster %q", opts.Listen, opts.Cluster)
+	}
+	return &Server{opts: opts, s: s}, nil
+}
+
+func (o ServerOptions) server() (*server.Options, error) {
+	so := &server.Options{ServerName: o.Name, NoSigs: true, MaxPayload: maxPayload, MaxPending: 64 << 20,
+		Username: o.Username, Password: o.Password, TLSConfig: o.TLS, DontListen: o.Listen == "", MaxControlLine: 8 << 10}
+	if o.TLS != nil {
+		so.TLSTimeout = 5
+	}
+	var err error
+	if o.Listen != "" {
+		if so.Host, so.Port, err = split(o.Listen); err != nil {
+			return nil, err
+		}
+	}
+	if o.Cluster == "" {
+		return so, nil
+	}
+	so.Cluster = server.ClusterOpts{Name: "tropo", Username: o.Username, Password: o.Password, TLSConfig: o.TLS, TLSTimeout: 5}
+	if so.Cluster.Host, so.Cluster.Port, err = split(o.Cluster); err != nil {
+		return nil, err
+	}
+	for _, r := range o.Routes {
+		if _, _, err := split(r); err != nil {
+			return nil, err
+		}
+		so.Routes = append(so.Routes, &url.URL{Scheme: "nats", Host: r, User: url.UserPassword(o.Username, o.Password)})
+	}
+	return so, nil
+}
+
+// split reads "host:port"; port 0 becomes the server's "any port", -1.
+func split(address string) (string, int, error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, fmt.Errorf("nats: address %q: %w", address, err)
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("nats: address %q: %w", address, err)
+	}
+	if port == 0 {
+		return host, server.RANDOM_PORT, nil
+	}
+	return host, int(port), nil
+}
+
+// URL is where clients connect, with user and password; "" when nothing
+// listens.
+func (s *Server) URL() string {
+	if s.opts.Listen == "" {
+		return ""
+	}
+	u, err := url.Parse(s.s.ClientURL())
+	if err != nil {
+		return ""
+	}
+	u.User = url.UserPassword(s.opts.Username, s.opts.Password)
+	return u.String()
+}
+
+// Cluster is the address for Routes of others; "" when it is not clustered.
+func (s *Server) Cluster() string {
+	if a := s.s.ClusterAddr(); a != nil {
+		return a.String()
+	}
+	return ""
+}
+
+// Peers is how many other servers of the cluster it is connected to.
+func (s *Server) Peers() int { return s.s.NumRoutes() }
+
+// InProcessConn makes Server what nats.go connects to in memory.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.s.InProcessConn() }
+
+// Close stops the server; its connections break.
+func (s *Server) Close() {
+	s.s.Shutdown()
+	s.s.WaitForShutdown()
+}
+
+// logger hands the server's log on.
+type logger struct{ log *slog.Logger }
+
+var _ server.Logger = (*logger)(nil)
+
+func (l *logger) to(level slog.Level, format string, v []any) {
+	l.log.Log(context.Background(), level, "nats server", slog.String("text", fmt.Sprintf(format, v...)))
+}
+
+func (l *logger) Noticef(format string, v ...any) { l.to(slog.LevelDebug, format, v) }
+
+// Warnf is server.Logger. The server discourages our maxPayload on every
+// start; such messages are rare.
+func (l *logger) Warnf(format string, v ...any) {
+	if strings.HasPrefix(format, "Maximum payloads over") {
+		return
+	}
+	l.to(slog.LevelWarn, format, v)
+}
+
+func (l *logger) Fatalf(format string, v ...any) { l.to(slog.LevelError, format, v) }
+func (l *logger) Errorf(format string, v ...any) { l.to(slog.LevelWarn, format, v) }
+func (l *logger) Debugf(format string, v ...any) { l.to(slog.LevelDebug, format, v) }
+func (l *logger) Tracef(format string, v ...any) { l.to(slog.LevelDebug, format, v) }
