@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/tropocloud/tropo/db"
@@ -76,20 +77,23 @@ func always(string) bool { return true }
 func (s *Store) UpdateProvider(ctx context.Context, uuid, name string, change *placement.ParentChange) (*placement.Provider, error) {
 	var p *placement.Provider
 	err := s.tx(ctx, func(ctx context.Context) error {
-		if err := s.touch(ctx, []string{uuid}, never); err != nil {
-			return err
-		}
 		var err error
 		if p, err = s.Provider(ctx, uuid); err != nil {
 			return err
 		}
 		if change != nil {
-			if err := s.reparent(ctx, p, change); err != nil {
-				return err
-			}
+			err = s.reparent(ctx, p, change)
+		} else {
+			err = s.touch(ctx, []string{uuid}, never)
 		}
-		p.Name = name
-		_, err = db.Update(ctx, s.db, "providers", db.Set{"name": name}, db.Where().Eq("uuid", uuid))
+		if err != nil {
+			return err
+		}
+		p.Name, p.UpdatedAt = name, db.Now()
+		n, err := db.Update(ctx, s.db, "providers", db.Set{"name": name}, db.Where().Eq("uuid", uuid))
+		if err == nil && n == 0 {
+			return placement.NoProvider(uuid)
+		}
 		return err
 	})
 	if db.IsUnique(err) {
@@ -104,7 +108,7 @@ func (s *Store) reparent(ctx context.Context, p *placement.Provider, change *pla
 		to = *change.Parent
 	}
 	if p.Parent() == to {
-		return nil
+		return s.touch(ctx, []string{p.UUID}, never)
 	}
 	if p.ParentUUID != nil && !change.Move {
 		if to == "" {
@@ -116,7 +120,7 @@ func (s *Store) reparent(ctx context.Context, p *placement.Provider, change *pla
 	if to != "" {
 		parent, err := s.Provider(ctx, to)
 		if fault.Is(err, fault.NotFound) {
-			return fault.Invalidf("Unable to update resource provider %s: parent provider UUID '%s' does not exist.", p.UUID, to)
+			return fault.Invalidf("Unable to update resource provider %s: parent provider UUID does not exist.", p.UUID)
 		}
 		if err != nil {
 			return err
@@ -127,8 +131,12 @@ func (s *Store) reparent(ctx context.Context, p *placement.Provider, change *pla
 }
 
 // move hangs p's subtree under another parent. Both trees are locked first:
-// two moves at once could otherwise make a circle.
+// two moves at once could otherwise make a circle. Their roots come before the
+// rest and in one order, so that moves wait for each other at the roots.
 func (s *Store) move(ctx context.Context, p *placement.Provider, to, target string) error {
+	if err := s.touch(ctx, []string{p.RootUUID, target}, never); err != nil {
+		return err
+	}
 	if _, err := db.Exec(ctx, s.db, "UPDATE providers SET revision = ? WHERE root_uuid IN (?, ?)", revision(), p.RootUUID, target); err != nil {
 		return err
 	}
@@ -137,28 +145,23 @@ func (s *Store) move(ctx context.Context, p *placement.Provider, to, target stri
 		return err
 	}
 	children := map[string][]string{}
-	roots := map[string]string{}
-	for _, t := range tree {
+	now := map[string]*placement.Provider{}
+	for i, t := range tree {
 		children[t.Parent()] = append(children[t.Parent()], t.UUID)
-		roots[t.UUID] = t.RootUUID
+		now[t.UUID] = &tree[i]
 	}
-	if roots[p.UUID] != p.RootUUID || to != "" && roots[to] != target {
+	me := now[p.UUID]
+	if me == nil || me.RootUUID != p.RootUUID || me.Parent() != p.Parent() || to != "" && (now[to] == nil || now[to].RootUUID != target) {
 		return errAgain // moved between the reading and the locking
 	}
 	subtree := []string{p.UUID}
 	for i := 0; i < len(subtree); i++ {
 		subtree = append(subtree, children[subtree[i]]...)
 	}
-	p.ParentUUID = nil
-	if to != "" {
-		for _, u := range subtree {
-			if u == to {
-				return fault.Invalidf("Unable to update resource provider %s: creating loop in the provider tree is not allowed.", p.UUID)
-			}
-		}
-		p.ParentUUID = &to
+	if slices.Contains(subtree, to) {
+		return fault.Invalidf("Unable to update resource provider %s: creating loop in the provider tree is not allowed.", p.UUID)
 	}
-	p.RootUUID = target
+	p.ParentUUID, p.RootUUID, p.Generation = orNull(to), target, me.Generation
 	if _, err := db.Update(ctx, s.db, "providers", db.Set{"parent_uuid": p.ParentUUID}, db.Where().Eq("uuid", p.UUID)); err != nil {
 		return err
 	}
@@ -168,6 +171,14 @@ func (s *Store) move(ctx context.Context, p *placement.Provider, to, target stri
 		}
 	}
 	return nil
+}
+
+// orNull is a parent as its column has it: NULL for none.
+func orNull(to string) *string {
+	if to == "" {
+		return nil
+	}
+	return &to
 }
 
 // DeleteProvider removes a provider with its inventory, traits and
