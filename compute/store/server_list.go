@@ -32,8 +32,11 @@ type ServerFilter struct {
 	NotTags       []string // not all of them
 	NotTagsAny    []string // none of them
 	Metadata      map[string]string
+	AfterID       string // ids greater than this
 	ChangesSince  *time.Time
 	ChangesBefore *time.Time
+	// LaunchedBefore and DeletedAfter choose those that ran in between.
+	LaunchedBefore, DeletedAfter *time.Time
 	// Deleted: false lists servers that exist, true those in the history;
 	// All lists both.
 	Deleted, All bool
@@ -114,11 +117,20 @@ func (s *Store) cond(f ServerFilter) *db.Cond {
 			w.Eq("locked_by", "")
 		}
 	}
+	if f.AfterID != "" {
+		w.Raw("id > ?", f.AfterID)
+	}
 	if f.ChangesSince != nil {
 		w.Raw("updated_at >= ?", *f.ChangesSince)
 	}
 	if f.ChangesBefore != nil {
 		w.Raw("updated_at <= ?", *f.ChangesBefore)
+	}
+	if f.LaunchedBefore != nil {
+		w.Raw("launched_at IS NOT NULL AND launched_at <= ?", *f.LaunchedBefore)
+	}
+	if f.DeletedAfter != nil {
+		w.Raw("(deleted_at IS NULL OR deleted_at >= ?)", *f.DeletedAfter)
 	}
 	relatedCond(w, f)
 	return w

@@ -1,0 +1,328 @@
+package manager
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"strconv"
+
+	"github.com/tropocloud/tropo/compute"
+	"github.com/tropocloud/tropo/compute/store"
+	"github.com/tropocloud/tropo/db"
+	"github.com/tropocloud/tropo/fault"
+)
+
+// agentReport notes an agent's sign of life and brings placement up to date
+// when the host changed.
+func (m *Manager) agentReport(ctx context.Context, in compute.Report) (compute.ReportAnswer, error) {
+	if in.Host == "" || in.Node == "" {
+		return compute.ReportAnswer{}, fault.Invalidf("The report names no host.")
+	}
+	if err := m.store.Seen(ctx, in.Host, compute.BinaryCompute, db.Now()); err != nil {
+		return compute.ReportAnswer{}, err
+	}
+	old, err := m.store.NodeByName(ctx, in.Node)
+	if err != nil && !isMissing(err) {
+		return compute.ReportAnswer{}, err
+	}
+	if old != nil && old.Host != in.Host {
+		return compute.ReportAnswer{}, fault.Conflictf("The hypervisor %s belongs to the host %s.", in.Node, old.Host)
+	}
+	synced := old != nil && old.Synced && sameInventory(old.Inventory, in.Inventory)
+	boot := in.BootID
+	if old != nil {
+		boot = old.BootID // changed by agentGuests, which starts the guests
+	}
+	n, err := m.store.SaveNode(ctx, in.Host, in.Node, boot, in.Inventory, synced)
+	if err != nil || synced {
+		return compute.ReportAnswer{Synced: synced}, err
+	}
+	if err := m.syncProvider(ctx, n); err != nil {
+		m.log.LogAttrs(ctx, slog.LevelInfo, "placement does not know the host yet", slog.String("host", in.Host), slog.String("error", err.Error()))
+		return compute.ReportAnswer{}, nil
+	}
+	return compute.ReportAnswer{Synced: true}, m.store.NodeSynced(ctx, n.UUID)
+}
+
+// sameInventory compares what placement is told.
+func sameInventory(a, b compute.Inventory) bool {
+	a.Uptime, a.FreeDiskGB, a.IP = b.Uptime, b.FreeDiskGB, b.IP
+	return reflect.DeepEqual(a, b)
+}
+
+// agentGuests compares the guests of a host with the servers that should be
+// there.
+func (m *Manager) agentGuests(ctx context.Context, in compute.GuestsReport) (compute.GuestsAnswer, error) {
+	servers, err := m.store.ServersOnHost(ctx, in.Host)
+	if err != nil {
+		return compute.GuestsAnswer{}, err
+	}
+	restarted, err := m.restarted(ctx, &in)
+	if err != nil {
+		return compute.GuestsAnswer{}, err
+	}
+	byID := map[string]*compute.Server{}
+	for i := range servers {
+		byID[servers[i].ID] = &servers[i]
+	}
+	var out compute.GuestsAnswer
+	var unknown []string
+	seen := map[string]bool{}
+	for _, g := range in.Guests {
+		seen[g.ServerID] = true
+		s := byID[g.ServerID]
+		if s == nil {
+			unknown = append(unknown, g.ServerID)
+			continue
+		}
+		start, err := m.compare(ctx, s, g, restarted)
+		if err != nil {
+			return out, err
+		}
+		if start {
+			out.Start = append(out.Start, s.ID)
+		}
+	}
+	if !in.Partial {
+		for i := range servers {
+			if !seen[servers[i].ID] {
+				if _, err := m.compare(ctx, &servers[i], compute.GuestInfo{ServerID: servers[i].ID}, false); err != nil {
+					return out, err
+				}
+			}
+		}
+	}
+	out.Destroy, err = m.leftovers(ctx, in.Host, unknown)
+	return out, err
+}
+
+// restarted reports whether the machine started anew since its last report.
+func (m *Manager) restarted(ctx context.Context, in *compute.GuestsReport) (bool, error) {
+	if !in.Start {
+		return false, nil
+	}
+	nodes, err := m.store.Nodes(ctx)
+	if err != nil {
+		return false, err
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		if n.Host == in.Host && n.BootID != in.BootID {
+			_, err := m.store.SaveNode(ctx, n.Host, n.Name, in.BootID, n.Inventory, n.Synced)
+			return err == nil && n.BootID != "" && in.BootID != "", err
+		}
+	}
+	return false, nil
+}
+
+// compare brings a server's states in line with its guest, unless something is
+// being done to it. It reports whether the guest should be started.
+func (m *Manager) compare(ctx context.Context, s *compute.Server, g compute.GuestInfo, restarted bool) (start bool, err error) {
+	if s.TaskState != "" || s.PowerState == g.PowerState && !(restarted && s.VMState == compute.StateActive) {
+		return false, nil
+	}
+	active, err := m.tasks.Active(ctx, s.ID)
+	if err != nil || len(active) > 0 {
+		return false, err
+	}
+	down := g.PowerState == compute.PowerShutdown || g.PowerState == compute.PowerCrashed
+	if restarted && down && s.VMState == compute.StateActive {
+		return true, nil
+	}
+	set := db.Set{"power_state": g.PowerState}
+	switch {
+	case down && (s.VMState == compute.StateActive || s.VMState == compute.StatePaused):
+		set["vm_state"] = compute.StateStopped
+	case g.PowerState == compute.PowerRunning && s.VMState == compute.StateStopped, g.PowerState == compute.PowerRunning && s.VMState == compute.StatePaused:
+		set["vm_state"] = compute.StateActive
+	case g.PowerState == compute.PowerPaused && s.VMState == compute.StateActive:
+		set["vm_state"] = compute.StatePaused
+	}
+	ok, err := m.store.ChangeServer(ctx, s.ID, store.Idle(s.VMState), set)
+	if ok {
+		m.notify(ctx, compute.EventUpdate, s)
+	}
+	return false, err
+}
+
+// leftovers are the guests of a host that are surely nobody's: their servers
+// were deleted, or live elsewhere by now. Guests that were never ours stay.
+func (m *Manager) leftovers(ctx context.Context, host string, ids []string) ([]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	deleted, err := m.store.ServersInHistory(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	elsewhere, err := m.store.ServersByID(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for id := range deleted {
+		out = append(out, id)
+	}
+	for i := range elsewhere {
+		s := &elsewhere[i]
+		active, err := m.tasks.Active(ctx, s.ID)
+		if err != nil {
+			return nil, err
+		}
+		if s.Host != host && s.TaskState == "" && len(active) == 0 {
+			out = append(out, s.ID)
+		}
+	}
+	return out, nil
+}
+
+// Zone is an availability zone.
+type Zone struct {
+	Name     string
+	Internal bool // runs no guests
+	Services []compute.Service
+}
+
+// Zones lists the availability zones with their services.
+func (m *Manager) Zones(ctx context.Context) ([]Zone, error) {
+	services, err := m.store.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	aggregates, err := m.store.Aggregates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Zone
+	at := map[string]int{}
+	for _, s := range services {
+		name, internal := m.conf.InternalZone, true
+		if s.Binary == compute.BinaryCompute {
+			name, internal = m.zoneOf(aggregates, s.Host), false
+		}
+		i, ok := at[name]
+		if !ok {
+			i = len(out)
+			at[name] = i
+			out = append(out, Zone{Name: name, Internal: internal})
+		}
+		out[i].Services = append(out[i].Services, s)
+	}
+	return out, nil
+}
+
+// ZoneOfHost is the availability zone of a host with an agent.
+func (m *Manager) ZoneOfHost(aggregates []compute.Aggregate, s *compute.Service) string {
+	if s.Binary != compute.BinaryCompute {
+		return m.conf.InternalZone
+	}
+	return m.zoneOf(aggregates, s.Host)
+}
+
+// Up reports whether a service gave a sign of life lately.
+func (m *Manager) Up(s *compute.Service) bool { return s.Up(db.Now(), m.conf.DownTime) }
+
+// Services lists the services.
+func (m *Manager) Services(ctx context.Context) ([]compute.Service, error) {
+	return m.store.Services(ctx)
+}
+
+// Service returns a service by UUID, or by number before 2.53.
+func (m *Manager) Service(ctx context.Context, id string) (*compute.Service, error) {
+	if n, err := strconv.ParseInt(id, 10, 64); err == nil {
+		list, err := m.store.Services(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for i := range list {
+			if list[i].ID == n {
+				return &list[i], nil
+			}
+		}
+		return nil, fault.New(fault.NotFound, "Service %s not found.", id)
+	}
+	return m.store.Service(ctx, id)
+}
+
+// ServiceOn returns a host's service of a kind.
+func (m *Manager) ServiceOn(ctx context.Context, host, binary string) (*compute.Service, error) {
+	return m.store.ServiceOn(ctx, host, binary)
+}
+
+// UpdateService enables or disables a service or forces it down; nil leaves
+// things as they are. It returns the service.
+func (m *Manager) UpdateService(ctx context.Context, id string, disabled *bool, reason *string, down *bool) (*compute.Service, error) {
+	set := db.Set{}
+	if disabled != nil {
+		set["disabled"], set["disabled_reason"] = *disabled, reason
+	}
+	if down != nil {
+		set["forced_down"] = *down
+	}
+	if err := m.store.UpdateService(ctx, id, set); err != nil {
+		return nil, err
+	}
+	return m.store.Service(ctx, id)
+}
+
+// DeleteService forgets a service; an agent's only without servers.
+func (m *Manager) DeleteService(ctx context.Context, v *compute.Service) error {
+	if v.Binary == compute.BinaryCompute {
+		n, err := m.store.CountServers(ctx, store.ServerFilter{Host: v.Host})
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			return fault.Conflictf("Unable to delete compute service that is hosting instances. Migrate or delete the instances first.")
+		}
+		nodes, err := m.store.Nodes(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range nodes {
+			if nodes[i].Host == v.Host {
+				if err := m.removeProvider(ctx, nodes[i].UUID); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return m.store.DeleteService(ctx, v)
+}
+
+// Hypervisor is a node with its service and what its servers take.
+type Hypervisor struct {
+	compute.Node
+	Service  compute.Service
+	Usage    store.HostUsage
+	Workload int
+}
+
+// Hypervisors lists all hypervisors by id.
+func (m *Manager) Hypervisors(ctx context.Context) ([]Hypervisor, error) {
+	nodes, err := m.store.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	services, err := m.store.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	usage, err := m.store.HostUsages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	load, err := m.store.Workload(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []Hypervisor{}
+	for _, n := range nodes {
+		for _, s := range services {
+			if s.Host == n.Host && s.Binary == compute.BinaryCompute {
+				out = append(out, Hypervisor{n, s, usage[n.Host], load[n.Host]})
+			}
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,109 @@
+package manager
+
+import (
+	"context"
+	"time"
+
+	"github.com/tropocloud/tropo/compute"
+	"github.com/tropocloud/tropo/compute/store"
+	"github.com/tropocloud/tropo/db"
+	"github.com/tropocloud/tropo/task"
+)
+
+const (
+	sagaSnapshot  = "server-snapshot"
+	eventSnapshot = "compute_snapshot_instance"
+)
+
+type snapshotState struct {
+	ServerID string `json:"server_id"`
+	ActionID string `json:"action_id"`
+	ImageID  string `json:"image_id"`
+}
+
+func (m *Manager) registerSnapshot() {
+	task.Register(m.tasks, task.Saga[snapshotState]{
+		Name: sagaSnapshot,
+		Steps: []task.Step[snapshotState]{
+			{Name: "copy", Do: m.snapshotCopy, Undo: m.undoSnapshot, Timeout: time.Hour},
+			{Name: "finish", Do: m.snapshotFinish, Patience: forever},
+		},
+		Failed: m.snapshotFailed,
+	})
+}
+
+// CreateImage makes an image of a server's root disk. The image belongs to the
+// caller and is there at once, without data.
+func (m *Manager) CreateImage(ctx context.Context, s *compute.Server, name string, props map[string]string) (imageID string, err error) {
+	if err := unlocked(ctx, s); err != nil {
+		return "", err
+	}
+	e := store.Idle(compute.StateActive, compute.StateStopped, compute.StatePaused, compute.StateSuspended)
+	if !fits(s, e) {
+		return "", refusal(s, "createImage", e)
+	}
+	id := newID()
+	if err := m.newImage(ctx, id, name, s, props, asCaller); err != nil {
+		return "", err
+	}
+	err = m.store.Tx(ctx, func(ctx context.Context) error {
+		if err := m.change(ctx, s, "createImage", e, db.Set{"task_state": compute.TaskSnapshot}); err != nil {
+			return err
+		}
+		action, err := m.startAction(ctx, s.ID, "createImage", "")
+		if err != nil {
+			return err
+		}
+		return task.Start(ctx, m.tasks, sagaSnapshot, s.ID, snapshotState{s.ID, action, id})
+	})
+	if err != nil {
+		_ = m.dropImage(context.WithoutCancel(ctx), id, false) // the refusal is what the caller must see
+		return "", err
+	}
+	return id, nil
+}
+
+func fits(s *compute.Server, e store.Expect) bool {
+	ok := e.VM == nil
+	for _, vm := range e.VM {
+		ok = ok || vm == s.VMState
+	}
+	if e.Task == nil {
+		return ok
+	}
+	for _, t := range e.Task {
+		if t == s.TaskState {
+			return ok
+		}
+	}
+	return false
+}
+
+func (m *Manager) snapshotCopy(ctx context.Context, st *snapshotState) error {
+	s, err := m.doing(ctx, st.ServerID, compute.TaskSnapshot)
+	if err != nil {
+		return err
+	}
+	if err := m.event(ctx, st.ActionID, eventSnapshot, s.Host); err != nil {
+		return err
+	}
+	return m.agent(ctx, s.Host, compute.MethodSnapshot, s.ID, compute.SnapshotRequest{ServerID: s.ID, ImageID: st.ImageID}, nil)
+}
+
+func (m *Manager) undoSnapshot(ctx context.Context, st *snapshotState) error {
+	return m.dropImage(ctx, st.ImageID, false)
+}
+
+func (m *Manager) snapshotFinish(ctx context.Context, st *snapshotState) error {
+	if _, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskSnapshot), db.Set{"task_state": ""}); err != nil {
+		return err
+	}
+	return m.eventEnd(ctx, st.ActionID, eventSnapshot, nil)
+}
+
+func (m *Manager) snapshotFailed(ctx context.Context, st *snapshotState, cause error) error {
+	if _, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskSnapshot), db.Set{"task_state": "", "fault": faultOf(cause, "")}); err != nil {
+		return err
+	}
+	return m.eventEnd(ctx, st.ActionID, eventSnapshot, cause)
+}
