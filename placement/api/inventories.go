@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,10 +43,23 @@ func (b *inventoryBody) inventory(provider, class string) placement.Inventory {
 	return i
 }
 
+// ratio always has a decimal point in JSON, as clients in typed languages tell
+// a float by it.
+type ratio float64
+
+// MarshalJSON implements json.Marshaler.
+func (f ratio) MarshalJSON() ([]byte, error) {
+	b := strconv.AppendFloat(nil, float64(f), 'g', -1, 64)
+	if !bytes.ContainsAny(b, ".e") {
+		b = append(b, ".0"...)
+	}
+	return b, nil
+}
+
 func viewInventory(i *placement.Inventory) object {
 	return object{
 		"total": i.Total, "reserved": i.Reserved, "min_unit": i.MinUnit, "max_unit": i.MaxUnit,
-		"step_size": i.StepSize, "allocation_ratio": i.AllocationRatio,
+		"step_size": i.StepSize, "allocation_ratio": ratio(i.AllocationRatio),
 	}
 }
 

@@ -31,7 +31,7 @@ func (s *Store) CreateResourceClass(ctx context.Context, name string) (*placemen
 	c := &placement.ResourceClass{Name: name, Position: firstCustom, UpdatedAt: db.Now()}
 	err := db.Insert(ctx, s.db, "resource_classes", c)
 	if db.IsUnique(err) {
-		return nil, placement.DuplicateName("resource class already exists:", name)
+		return nil, placement.DuplicateName("resource class", name)
 	}
 	return c, err
 }
@@ -55,7 +55,7 @@ func (s *Store) RenameResourceClass(ctx context.Context, from, to string) (*plac
 		return err
 	})
 	if db.IsUnique(err) {
-		return nil, placement.DuplicateName("resource class already exists:", to)
+		return nil, placement.DuplicateName("resource class", to)
 	}
 	return c, err
 }

@@ -31,8 +31,6 @@ type fingerprint struct {
 // Nothing may be given away on the word of a snapshot: it is for choosing.
 // SetAllocations checks anew.
 func (s *Store) Snapshot(ctx context.Context) (*candidate.Snapshot, error) {
-	s.cache.mu.Lock()
-	defer s.cache.mu.Unlock()
 	cast := "BIGINT"
 	if s.db.Dialect() == db.MySQL {
 		cast = "SIGNED"
@@ -41,6 +39,8 @@ func (s *Store) Snapshot(ctx context.Context) (*candidate.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
 	if s.cache.current != nil && *f == s.cache.known {
 		return s.cache.current, nil
 	}
