@@ -47,7 +47,7 @@ func main() {
 // the command's, or 1 with an error when it did not come to that.
 func run(ctx context.Context, command []string, stdout, stderr io.Writer) (code int, err error) {
 	if len(command) == 0 {
-		return 2, errors.New("give a command: go run ./test/dbserver -- go test ./...")
+		return 2, errors.New("no command given; write: go run ./test/dbserver -- go test PACKAGES")
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
