@@ -1,0 +1,42 @@
+package amqp1_test
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tropocloud/tropo/bus"
+	"github.com/tropocloud/tropo/bus/amqp1"
+	"github.com/tropocloud/tropo/bus/bustest"
+	"github.com/tropocloud/tropo/bus/rabbitmq/rabbitmqtest"
+)
+
+func TestAMQP1(t *testing.T) {
+	b := rabbitmqtest.Start(t)
+	t.Cleanup(func() {
+		if err := b.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	var n atomic.Int64
+	t.Run("conformance", func(t *testing.T) {
+		bustest.Run(t, func(t *testing.T) func() bus.Bus {
+			o := amqp1.Options{URLs: []string{rabbitmqtest.URL10(b.Address())}}
+			o.Prefix = fmt.Sprintf("t%d-%d", os.Getpid(), n.Add(1))
+			o.Discover = 150 * time.Millisecond
+			return func() bus.Bus { return open(t, o) }
+		})
+	})
+}
+
+func open(t *testing.T, o amqp1.Options) bus.Bus {
+	t.Helper()
+	b, err := amqp1.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
