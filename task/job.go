@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -18,8 +19,8 @@ type job struct {
 }
 
 // Every runs f about every d in one process of those that share the database
-// (under a lease). Register before Run. An error is logged; the next run comes
-// at its time.
+// (under a lease), for at most d or a minute, whichever is longer. Register
+// before Run. An error or panic is logged; the next run comes at its time.
 func (e *Engine) Every(name string, d time.Duration, f func(ctx context.Context) error) {
 	e.jobs = append(e.jobs, job{name, d, true, f})
 }
@@ -39,8 +40,10 @@ func (e *Engine) runJob(ctx context.Context, j job) {
 			return
 		case <-timer.C:
 		}
+		began, limit := db.Now(), max(j.every, time.Minute)
 		if j.leased {
-			ok, err := e.acquire(ctx, "job:"+j.name, j.every)
+			// Nobody else begins while this run may still go on.
+			ok, err := e.acquire(ctx, "job:"+j.name, limit)
 			if err != nil || !ok {
 				if err != nil && ctx.Err() == nil {
 					e.o.Log.LogAttrs(ctx, slog.LevelWarn, "cannot lease a job", slog.String("job", j.name), slog.String("error", err.Error()))
@@ -48,11 +51,14 @@ func (e *Engine) runJob(ctx context.Context, j job) {
 				continue
 			}
 		}
-		jctx, cancel := context.WithTimeout(ctx, max(j.every, time.Minute))
-		err := j.f(jctx)
+		jctx, cancel := context.WithTimeout(ctx, limit)
+		err := guard(func() error { return j.f(jctx) })
 		cancel()
+		if j.leased && limit > j.every {
+			err = errors.Join(err, e.shorten(ctx, "job:"+j.name, began.Add(j.every)))
+		}
 		if err != nil && ctx.Err() == nil {
-			e.o.Log.LogAttrs(ctx, slog.LevelWarn, "job failed", slog.String("job", j.name), slog.String("error", err.Error()))
+			e.o.Log.LogAttrs(ctx, slog.LevelWarn, "job failed", slog.String("job", j.name), slog.String("error", err.Error()), stack(err))
 		}
 	}
 }
@@ -77,4 +83,12 @@ func (e *Engine) acquire(ctx context.Context, name string, d time.Duration) (boo
 		return false, nil // another holds it
 	}
 	return err == nil, err
+}
+
+// shorten lets the lease that we hold end earlier.
+func (e *Engine) shorten(ctx context.Context, name string, until time.Time) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	_, err := db.Update(ctx, e.db, "leases", db.Set{"lease_until": until}, db.Where().Eq("name", name).Eq("owner", e.o.Owner))
+	return err
 }

@@ -2,24 +2,21 @@ package task
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/tropocloud/tropo/db"
-	"github.com/tropocloud/tropo/fault"
-	"github.com/tropocloud/tropo/obs"
 )
 
 // poll is how often an engine looks for sagas whose owner died.
 const poll = 2 * time.Second
 
 // Run executes sagas and jobs until ctx ends, then waits for the steps under
-// way (which see their context end). Sagas that an earlier process of the same
-// Owner left behind are taken up at once.
+// way (which see their context end) and gives their sagas back. Sagas that an
+// earlier process of the same Owner left behind are taken up at once.
 func (e *Engine) Run(ctx context.Context) error {
 	if _, err := db.Update(ctx, e.db, "sagas", db.Set{"owner": "", "lease_until": nil}, db.Where().Eq("owner", e.o.Owner)); err != nil {
 		return fmt.Errorf("take up sagas: %w", err)
@@ -48,43 +45,23 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// claimAll starts every saga that may run now and returns how long to wait
-// for the next.
+// claimAll starts sagas that may run now, as many as slots are free, and
+// returns how long to wait for the next. A slot that gets free pokes.
 func (e *Engine) claimAll(ctx context.Context, slots chan struct{}, wg *sync.WaitGroup) (time.Duration, error) {
-	now := db.Now()
-	// Only an object's oldest saga runs.
-	rows, err := db.Select[row](ctx, e.db, `SELECT s.* FROM sagas s
-		WHERE (s.owner = '' OR s.lease_until < ?) AND NOT EXISTS (
-		  SELECT 1 FROM sagas o WHERE o.object_id = s.object_id AND (o.seq_at < s.seq_at OR (o.seq_at = s.seq_at AND o.id < s.id)))
-		ORDER BY s.run_at LIMIT 200`, now)
+	free := cap(slots) - len(slots)
+	if free == 0 || len(e.order) == 0 {
+		return poll, nil
+	}
+	due, next, err := e.due(ctx, free)
+	if err != nil || len(due) == 0 {
+		return next, err
+	}
+	mine, err := e.claim(ctx, due)
 	if err != nil {
 		return poll, err
 	}
-	next := poll
-	for _, r := range rows {
-		if wait := r.RunAt.Sub(now); wait > 0 {
-			next = min(next, wait)
-			continue
-		}
-		if _, ok := e.sagas[r.Name]; !ok {
-			continue // of a newer release; another process knows it
-		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			return next, nil // a slot that gets free pokes
-		}
-		until := db.Now().Add(e.o.Lease)
-		w := db.ByID(r.ID).Eq("owner", r.Owner).Eq("step", r.Step).Eq("tries", r.Tries)
-		n, err := db.Update(ctx, e.db, "sagas", db.Set{"owner": e.o.Owner, "lease_until": until}, w)
-		if err != nil || n == 0 {
-			<-slots
-			if err != nil {
-				return next, err
-			}
-			continue
-		}
-		r.Owner = e.o.Owner
+	for _, r := range mine {
+		slots <- struct{}{} // free: only this loop takes slots
 		sctx, cancel := context.WithCancel(ctx)
 		e.mu.Lock()
 		e.running[r.ID] = cancel
@@ -101,178 +78,144 @@ func (e *Engine) claimAll(ctx context.Context, slots chan struct{}, wg *sync.Wai
 			e.execute(sctx, r)
 		})
 	}
+	if len(mine) < len(due) { // others were faster: there may be more
+		next = min(next, 50*time.Millisecond)
+	}
 	return next, nil
 }
 
-// renew keeps the leases of what runs here, and ends what lost its lease.
+// due returns up to n sagas that may run now, and how long to wait for those
+// that may not yet. A saga may run when it is its object's oldest and nobody
+// is at work on the object. Those of unknown names are of a newer release;
+// another process knows them.
+func (e *Engine) due(ctx context.Context, n int) ([]row, time.Duration, error) {
+	now := db.Now()
+	w := db.Where().In("s.name", e.order).
+		Raw("s.owner = '' OR s.lease_until < ?", now).
+		Raw(`NOT EXISTS (SELECT 1 FROM sagas o WHERE o.object_id = s.object_id AND o.id <> s.id AND (
+			o.seq_at < s.seq_at OR (o.seq_at = s.seq_at AND o.id < s.id) OR (o.owner <> '' AND o.lease_until >= ?)))`, now)
+	where, args := w.SQL()
+	rows, err := db.Select[row](ctx, e.db, fmt.Sprintf("SELECT s.* FROM sagas s%s ORDER BY s.run_at LIMIT %d", where, n+1), args...)
+	if err != nil {
+		return nil, poll, err
+	}
+	next := poll
+	var out []row
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range rows {
+		if wait := r.RunAt.Sub(now); wait > 0 {
+			next = min(next, wait)
+			continue
+		}
+		// Our own with a lease that ran out (a stalled database, a machine
+		// that slept) must end here first: it could not be fenced off.
+		if _, here := e.running[r.ID]; !here && len(out) < n {
+			out = append(out, r)
+		}
+	}
+	return out, next, nil
+}
+
+// claim makes the sagas ours in one transaction, and returns those that
+// nobody else was faster to claim. That the step begins is written too, for
+// the case that the process dies in it and the saga is then cancelled.
+func (e *Engine) claim(ctx context.Context, due []row) ([]row, error) {
+	var mine []row
+	err := e.db.Tx(ctx, func(ctx context.Context) error {
+		mine = mine[:0]
+		now := db.Now()
+		for _, r := range due {
+			set := db.Set{"owner": e.o.Owner, "lease_until": now.Add(e.o.Lease)}
+			r.begun = r.FirstTryAt != nil
+			if !r.begun && !r.Undoing {
+				set["first_try_at"] = now
+			}
+			w := db.ByID(r.ID).Eq("owner", r.Owner).Eq("step", r.Step).Eq("tries", r.Tries).Eq("undoing", r.Undoing).
+				Raw("owner = '' OR lease_until < ?", now)
+			n, err := db.Update(ctx, e.db, "sagas", set, w)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				r.Owner = e.o.Owner
+				mine = append(mine, r)
+			}
+		}
+		return nil
+	})
+	return mine, err
+}
+
+// renew keeps the leases of what runs here, and ends what lost its lease: its
+// step sees its context end, and another process runs the step again.
 func (e *Engine) renew(ctx context.Context) {
 	t := time.NewTicker(e.o.Lease / 3)
 	defer t.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		e.mu.Lock()
-		ids := make([]string, 0, len(e.running))
-		for id := range e.running {
-			ids = append(ids, id)
-		}
-		e.mu.Unlock()
-		if len(ids) == 0 {
-			continue
-		}
-		_, err := db.Update(ctx, e.db, "sagas", db.Set{"lease_until": db.Now().Add(e.o.Lease)}, db.Where().Eq("owner", e.o.Owner).In("id", ids))
-		if err != nil && ctx.Err() == nil {
+		ids := e.runningIDs()
+		start := time.Now()
+		err := e.renewOnce(ctx, ids)
+		switch {
+		case err == nil:
+			last = start
+		case ctx.Err() != nil:
+			return
+		default:
 			e.o.Log.LogAttrs(ctx, slog.LevelError, "cannot renew saga leases", slog.String("error", err.Error()))
-		}
-	}
-}
-
-// execute runs a claimed saga until it ends, must wait, or is lost.
-func (e *Engine) execute(ctx context.Context, r row) {
-	def := e.sagas[r.Name]
-	ctx = obs.WithRequestID(obs.ExtractMap(ctx, r.Trace.V), r.Trace.V["request-id"])
-	log := e.o.Log.With("saga", r.Name, "object", r.Object)
-	for ctx.Err() == nil {
-		if !r.Undoing {
-			if c, err := db.Get[bool](ctx, e.db, "SELECT cancelled FROM sagas WHERE id = ?", r.ID); err == nil && *c {
-				r.Undoing, r.CauseKind, r.Cause = true, "cancelled", ErrCancelled.Error()
-				r.Step-- // the step at r.Step has not begun, or ended in Later
-				if r.Tries > 0 || r.FirstTryAt != nil {
-					r.Step++
-				}
-				r.Tries, r.FirstTryAt = 0, nil
+			// Without the database we cannot know that others did not
+			// take over, so from the end of the lease on we must stop.
+			if time.Since(last) >= e.o.Lease {
+				e.end(ids)
 			}
 		}
-		over, wait, err := e.step(ctx, log, def, &r)
-		if err != nil {
-			if ctx.Err() == nil {
-				log.LogAttrs(ctx, slog.LevelError, "saga was lost or cannot be stored", slog.String("error", err.Error()))
-			}
-			return
+	}
+}
+
+func (e *Engine) renewOnce(ctx context.Context, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.o.Lease/3)
+	defer cancel()
+	w := db.Where().Eq("owner", e.o.Owner).In("id", ids)
+	n, err := db.Update(ctx, e.db, "sagas", db.Set{"lease_until": db.Now().Add(e.o.Lease)}, w)
+	if err != nil || int(n) == len(ids) {
+		return err
+	}
+	where, args := w.SQL()
+	kept, err := db.Select[string](ctx, e.db, "SELECT id FROM sagas"+where, args...)
+	if err != nil {
+		return err
+	}
+	e.end(slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(kept, id) }))
+	return nil
+}
+
+func (e *Engine) runningIDs() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ids := make([]string, 0, len(e.running))
+	for id := range e.running {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// end ends the contexts of sagas that run here.
+func (e *Engine) end(ids []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, id := range ids {
+		if cancel, ok := e.running[id]; ok {
+			cancel()
 		}
-		if over || wait {
-			return
-		}
-	}
-}
-
-// step runs one step (or ends the saga) and stores the outcome. over: the
-// saga has ended; wait: it goes on later.
-func (e *Engine) step(ctx context.Context, log *slog.Logger, def runner, r *row) (over, wait bool, err error) {
-	switch {
-	case !r.Undoing && r.Step >= len(def.steps):
-		return true, false, e.remove(ctx, r)
-	case r.Undoing && r.Step < 0:
-		tctx, cancel := context.WithTimeout(ctx, time.Minute)
-		err := def.failed(tctx, r.State.V, r.cause())
-		cancel()
-		if err != nil {
-			return false, true, e.later(ctx, log, r, "failed", err)
-		}
-		return true, false, e.remove(ctx, r)
-	}
-	name := def.steps[r.Step]
-	timeout, patience := def.limits(r.Step)
-	if r.FirstTryAt == nil {
-		now := db.Now()
-		r.FirstTryAt = &now
-	}
-	e.hook(r, name, Before)
-	tctx, cancel := context.WithTimeout(ctx, timeout)
-	sctx, end := obs.StartSpan(tctx, r.Name+"/"+name)
-	state, err := e.guard(sctx, def, r)
-	end(err)
-	cancel()
-	if err == nil {
-		e.hook(r, name, After)
-	}
-	if ctx.Err() != nil { // stopping: the step runs again after the restart
-		return false, true, nil
-	}
-	r.State = db.J(state)
-	var later laterError
-	switch {
-	case err == nil:
-		if r.Undoing {
-			r.Step--
-		} else {
-			r.Step++
-		}
-		r.Tries, r.FirstTryAt = 0, nil
-		return false, false, e.store(ctx, r, false)
-	case errors.As(err, &later):
-		r.RunAt = db.Now().Add(later.after)
-		return false, true, e.store(ctx, r, true)
-	case r.Undoing, transient(err) && time.Since(*r.FirstTryAt) < patience:
-		return false, true, e.later(ctx, log, r, name, err)
-	}
-	log.LogAttrs(ctx, slog.LevelWarn, "saga failed", slog.String("step", name), slog.String("error", err.Error()))
-	r.Undoing, r.Tries, r.FirstTryAt = true, 0, nil
-	r.CauseKind, r.Cause = string(fault.KindOf(err)), err.Error()
-	if f, ok := fault.As(err); ok {
-		r.Cause = f.Message
-	}
-	return false, false, e.store(ctx, r, false)
-}
-
-// guard turns a panic in a step into its error, so that one bad object cannot
-// end the process.
-func (e *Engine) guard(ctx context.Context, def runner, r *row) (state json.RawMessage, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			state, err = r.State.V, fmt.Errorf("panic: %v", p)
-		}
-	}()
-	return def.run(ctx, r.Step, r.Undoing, r.State.V)
-}
-
-func (r *row) cause() error {
-	if r.CauseKind == "cancelled" {
-		return ErrCancelled
-	}
-	return fault.New(fault.Kind(r.CauseKind), "%s", r.Cause)
-}
-
-// later stores that the step failed for now and is tried again with back-off.
-func (e *Engine) later(ctx context.Context, log *slog.Logger, r *row, name string, err error) error {
-	r.Tries++
-	pause := min(100*time.Millisecond<<min(r.Tries, 7), 10*time.Second)
-	log.LogAttrs(ctx, slog.LevelWarn, "saga step will be tried again", slog.String("step", name), slog.Int("tries", r.Tries), slog.Duration("after", pause), slog.String("error", err.Error()))
-	r.RunAt = db.Now().Add(pause)
-	return e.store(ctx, r, true)
-}
-
-// store writes the position, fenced by the owner: a process that lost its
-// lease cannot move a saga that another has taken over. release gives the
-// saga back.
-func (e *Engine) store(ctx context.Context, r *row, release bool) error {
-	set := db.Set{
-		"state": r.State, "step": r.Step, "undoing": r.Undoing, "cause_kind": r.CauseKind, "cause": r.Cause,
-		"tries": r.Tries, "first_try_at": r.FirstTryAt,
-	}
-	if release {
-		set["owner"], set["lease_until"], set["run_at"] = "", nil, r.RunAt
-	}
-	n, err := db.Update(ctx, e.db, "sagas", set, db.ByID(r.ID).Eq("owner", e.o.Owner))
-	if err == nil && n == 0 {
-		err = errors.New("another process has taken the saga over")
-	}
-	return err
-}
-
-func (e *Engine) remove(ctx context.Context, r *row) error {
-	n, err := db.Delete(ctx, e.db, "sagas", db.ByID(r.ID).Eq("owner", e.o.Owner))
-	if err == nil && n == 0 {
-		err = errors.New("another process has taken the saga over")
-	}
-	return err
-}
-
-func (e *Engine) hook(r *row, step string, w When) {
-	if e.o.Hook != nil {
-		e.o.Hook(r.Name, step, r.Undoing, w)
 	}
 }

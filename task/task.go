@@ -7,6 +7,11 @@
 // was under way when the process died runs again: it must find what it did
 // before (by an id that was chosen and stored first) and go on. Sagas of one
 // object run one after the other, in the order they were started.
+//
+// Processes that share a database know of each other's death by leases. The
+// clocks of their machines may differ by less than a lease (NTP does far
+// better); a process whose lease is gone sees its step's context end and can
+// store nothing any more.
 package task
 
 import (
@@ -37,18 +42,21 @@ type Step[S any] struct {
 	// Do does the step. An error of kind Unavailable (or a timeout) is
 	// tried again with back-off for as long as Patience; any other fails
 	// the saga, which is then undone backwards from this step on. Later
-	// asks to be called again without failing.
+	// asks to be called again without failing. A panic is an error.
 	Do func(ctx context.Context, s *S) error
-	// Undo takes back what Do did or half did; nil: nothing to take back.
-	// It is tried until it succeeds.
+	// Undo takes back what Do did or half did (maybe nothing, where the
+	// process died at its beginning); nil: nothing to take back. It is
+	// tried until it succeeds.
 	Undo func(ctx context.Context, s *S) error
 	// Timeout bounds one try; 0: 2 minutes.
 	Timeout time.Duration
-	// Patience bounds how long transient errors are tried; 0: 2 minutes.
+	// Patience bounds how long transient errors in a row are tried; 0: 2
+	// minutes.
 	Patience time.Duration
 }
 
-// Saga is multi-step work on one object.
+// Saga is multi-step work on one object. Its state is written with every step:
+// keep it to ids and small facts, and keep secrets out.
 type Saga[S any] struct {
 	Name  string
 	Steps []Step[S]
@@ -222,6 +230,11 @@ type row struct {
 	Owner      string                     `db:"owner"`
 	LeaseUntil *time.Time                 `db:"lease_until"`
 	Trace      db.JSON[map[string]string] `db:"trace"`
+
+	// begun: the step at hand may have done something. Stored as a
+	// FirstTryAt, which after a crash may say so without need, never the
+	// other way round.
+	begun bool
 }
 
 // Start stores a saga on the object; call it with the context of the
@@ -243,16 +256,30 @@ func Start[S any](ctx context.Context, e *Engine, saga, objectID string, state S
 	obs.InjectMap(ctx, trace)
 	now := db.Now()
 	r := row{ID: id.String(), SeqAt: now, Name: saga, Object: objectID, State: db.J(json.RawMessage(raw)), RunAt: now, Trace: db.J(trace)}
-	if err := db.Insert(ctx, e.db, "sagas", r); err != nil {
+	err = e.db.Tx(ctx, func(ctx context.Context) error {
+		// Clocks differ and jump; the order of an object's sagas must not.
+		last, err := db.Get[*time.Time](ctx, e.db, "SELECT max(seq_at) FROM sagas WHERE object_id = ?", objectID)
+		if err != nil {
+			return err
+		}
+		if *last != nil && !(*last).Before(now) {
+			r.SeqAt = (*last).Add(time.Microsecond)
+		}
+		e.db.AfterCommit(ctx, e.poke)
+		return db.Insert(ctx, e.db, "sagas", r)
+	})
+	if err != nil {
 		return fmt.Errorf("store saga %s: %w", saga, err)
 	}
-	e.db.AfterCommit(ctx, e.poke)
 	return nil
 }
 
 // Cancel asks the object's unfinished sagas of these names (none: all) to
-// stop at the next step and undo what they did; the cause is ErrCancelled. It
-// belongs into the transaction that starts the saga that takes over.
+// stop at the next step and undo what they did: every step that ended or has
+// begun (after a crash also one of which that is unknown). The cause is
+// ErrCancelled. A step under way is not interrupted, and a saga that undoes
+// already goes on doing so with the cause it has. Cancel belongs into the
+// transaction that starts the saga that takes over.
 func (e *Engine) Cancel(ctx context.Context, objectID string, sagas ...string) error {
 	w := db.Where().Eq("object_id", objectID)
 	if len(sagas) > 0 {
