@@ -10,7 +10,7 @@
 // exchange, with the key as the message's subject. Brokers need not say that a
 // message reached nobody (RabbitMQ's plugin accepts it), so servers are found
 // by asking all of the topic: nobody serves when none answers within
-// Options.Discover, and who does not accept a message within Options.Accept
+// Options.Discover, and a server of which nothing is heard for Options.Silence
 // has gone.
 //
 // RabbitMQ's plugin leaves a queue behind for every link that received, and

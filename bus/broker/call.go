@@ -30,14 +30,14 @@ const (
 
 // Statuses of replies, and two that never travel.
 const (
-	statusAccepted = "accepted" // it waits for its turn
+	statusAccepted = "accepted" // it waits for its turn, or runs
 	statusBusy     = "busy"     // there was no room: nothing was done
 	statusGone     = "gone"     // the server has stopped: nothing was done
 	statusDone     = "done"     // Reply is the answer
 	statusHere     = "here"     // to who: Hosts are served
 	statusNobody   = "nobody"   // unroutable: nothing was done
 	statusLost     = "lost"     // the connection broke: unknown
-	statusSilent   = "silent"   // not even accepted in time: unknown
+	statusSilent   = "silent"   // nothing was heard of the server: unknown
 )
 
 // envelope is what travels: the document of package bus with its way.
@@ -110,7 +110,7 @@ func (b *Bus) request(ctx context.Context, t bus.Target, method string, in any, 
 		case status == statusLost:
 			return nil, fault.Unavailablef("The connection to the message broker was lost; %s of %s may or may not be done.", method, t)
 		case status == statusSilent:
-			return nil, fault.Unavailablef("The server of %s did not take %s in time; it may or may not be done.", t, method)
+			return nil, fault.Unavailablef("Nothing is heard of the server of %s; %s may or may not be done.", t, method)
 		case status == statusNobody && !b.asks(t):
 			return nil, bus.NobodyServes(t)
 		}
@@ -190,12 +190,8 @@ func (b *Bus) exchange(ctx context.Context, to Address, e *envelope, t bus.Targe
 
 // await waits for the outcome of what was sent.
 func (b *Bus) await(ctx context.Context, e *envelope, t bus.Target, answers <-chan *envelope, lost <-chan struct{}) (string, *bus.Reply, error) {
-	var silent <-chan time.Time
-	if !b.traits.Hosts {
-		timer := time.NewTimer(b.opts.Accept)
-		defer timer.Stop()
-		silent = timer.C
-	}
+	silent := time.NewTimer(b.opts.Silence)
+	defer silent.Stop()
 	for {
 		var a *envelope
 		select {
@@ -206,7 +202,7 @@ func (b *Bus) await(ctx context.Context, e *envelope, t bus.Target, answers <-ch
 			default:
 				return statusLost, nil, nil
 			}
-		case <-silent:
+		case <-silent.C:
 			return statusSilent, nil, nil
 		case <-ctx.Done():
 			return "", nil, bus.NoAnswer(ctx, t, e.Message.Method)
@@ -214,7 +210,7 @@ func (b *Bus) await(ctx context.Context, e *envelope, t bus.Target, answers <-ch
 			return "", nil, errClosed()
 		}
 		if a.Status == statusAccepted && e.Kind == kindCall {
-			silent = nil
+			silent.Reset(b.opts.Silence)
 			continue
 		}
 		if a.Status == statusDone && a.Reply == nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tropocloud/tropo/bus"
@@ -62,15 +63,52 @@ func (b *Bus) take(e *envelope) {
 	}
 	j := &job{m: e.Message}
 	if e.Kind == kindCall {
-		if e.Message.Timeout > 0 {
-			j.deadline = time.Now().Add(e.Message.Timeout)
+		if e.Message.Timeout <= 0 || e.Message.Timeout > bus.CallTimeout {
+			e.Message.Timeout = bus.CallTimeout
 		}
-		j.done = func(r *bus.Reply) { b.reply(e, j, r) }
+		j.deadline = time.Now().Add(e.Message.Timeout)
+		beat := b.beat(e, j.deadline)
+		j.done = func(r *bus.Reply) {
+			beat.stop()
+			b.reply(e, j, r)
+		}
+		if status := s.box.put(j); status != statusAccepted {
+			beat.stop()
+			b.tell(e, &envelope{Status: status})
+		}
+		return
 	}
-	status := s.box.put(j)
-	if status != statusAccepted || e.Kind == kindCast || !b.traits.Hosts {
-		b.tell(e, &envelope{Status: status})
-	}
+	b.tell(e, &envelope{Status: s.box.put(j)})
+}
+
+// beat says from time to time that a call is not forgotten.
+type beat struct {
+	mu      sync.Mutex
+	timer   *time.Timer
+	stopped bool
+}
+
+func (b *Bus) beat(e *envelope, deadline time.Time) *beat {
+	t := new(beat)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	every := b.opts.Silence / 3
+	t.timer = time.AfterFunc(every, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		// The last one goes out at the deadline: then the caller has gone, too.
+		if !t.stopped && b.tell(e, &envelope{Status: statusAccepted}) && time.Now().Before(deadline) {
+			t.timer.Reset(every)
+		}
+	})
+	return t
+}
+
+func (t *beat) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stopped = true
+	t.timer.Stop()
 }
 
 // reply sends the outcome of a call. It waits for a connection that is lost,
@@ -80,19 +118,16 @@ func (b *Bus) reply(e *envelope, j *job, r *bus.Reply) {
 		b.tell(e, &envelope{Status: statusGone})
 		return
 	}
-	ctx := context.Background()
-	if !j.deadline.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, j.deadline)
-		defer cancel()
-	}
+	ctx, cancel := context.WithDeadline(context.Background(), j.deadline)
+	defer cancel()
 	b.sendReply(ctx, e, &envelope{Status: statusDone, Reply: r})
 }
 
 // tell answers e from a goroutine of its own, as a reader must not wait. There
-// are never more of them than senders that wait for these answers.
-func (b *Bus) tell(e, answer *envelope) {
-	b.later(func() { b.sendReply(context.Background(), e, answer) })
+// are never more of them than senders that wait for these answers. False
+// after Close.
+func (b *Bus) tell(e, answer *envelope) bool {
+	return b.later(func() { b.sendReply(context.Background(), e, answer) })
 }
 
 func (b *Bus) sendReply(ctx context.Context, e, answer *envelope) {

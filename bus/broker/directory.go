@@ -161,7 +161,7 @@ func (b *Bus) taken(ctx context.Context, t bus.Target) (bool, error) {
 	}
 	defer b.unexpect(id)
 	// What is bound for a connection that broke may not answer.
-	wait, to := b.opts.Accept, Address{Kind: Host, Topic: t.Topic, Host: t.Host}
+	wait, to := b.opts.Silence, Address{Kind: Host, Topic: t.Topic, Host: t.Host}
 	if !b.traits.Hosts {
 		wait, to = b.opts.Discover, Address{Kind: All, Topic: t.Topic}
 	}

@@ -5,8 +5,9 @@
 // The broker holds nothing that matters. Every call and every cast is answered
 // by its receiver: "accepted" when the receiver's queue has it, "busy" when
 // the queue is full (the sender tries again, so back-pressure reaches it),
-// "gone" when the server has stopped, "done" with the reply of a call. A
-// request is sent again only when it is certain that nobody has handled it
+// "gone" when the server has stopped, "done" with the reply of a call. A call
+// that takes long is accepted again and again, so that its caller learns soon
+// when the server has died, or when the broker has lost the message. A request is sent again only when it is certain that nobody has handled it
 // (busy, gone, unroutable); when the connection breaks after it was sent the
 // caller gets fault.Unavailable at once. So a message is handled at most once,
 // whatever the broker loses or repeats, and messages of one sender keep their
@@ -115,9 +116,9 @@ type Options struct {
 	// Discover is how long a server may take to say that it is there, where
 	// the broker does not know (AMQP 1.0); 500 ms.
 	Discover time.Duration
-	// Accept is how long a server may take to accept a message, where the
-	// broker does not tell that there is none (AMQP 1.0); 2 s.
-	Accept time.Duration
+	// Silence is how long a caller believes in a server that says nothing;
+	// servers say three times as often that a call still waits or runs. 5 s.
+	Silence time.Duration
 	// Heartbeat is how often a silent connection is probed; it counts as lost
 	// after two to three of them. 10 s.
 	Heartbeat time.Duration
@@ -143,7 +144,7 @@ func (o Options) Defaults() Options {
 	set(&o.Fanouts, 1024)
 	duration(&o.Patience, 10*time.Second)
 	duration(&o.Discover, 500*time.Millisecond)
-	duration(&o.Accept, 2*time.Second)
+	duration(&o.Silence, 5*time.Second)
 	duration(&o.Heartbeat, 10*time.Second)
 	if o.Prefix == "" {
 		o.Prefix = "tropo"
