@@ -64,8 +64,8 @@ func ProtocolNumber(p string) (n int, ok bool) {
 	return n, err == nil && n >= 0 && n <= 255
 }
 
-// WithPorts reports whether a protocol has ports.
-func WithPorts(n int) bool { return slices.Contains([]int{6, 17, 33, 132, 136}, n) }
+// WithPorts reports whether the dataplane can tell a protocol's ports.
+func WithPorts(n int) bool { return slices.Contains([]int{6, 17, 132}, n) }
 
 // Validate brings a new rule into its normal form and refuses what the
 // dataplane could not express (CVE-2014-0187, CVE-2019-9735, CVE-2019-10876).

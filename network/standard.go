@@ -29,6 +29,13 @@ type Resource interface {
 	Kind() *Kind
 }
 
+// Row is the constraint of functions that work for every resource: T is its
+// struct, P the pointer to it.
+type Row[T any] interface {
+	*T
+	Resource
+}
+
 // List is a column that holds a JSON array. Its zero value renders as [].
 type List[T any] []T
 

@@ -20,7 +20,7 @@ func (m *Manager) CreateFlavor(ctx context.Context, c network.Change) (*network.
 }
 
 // create inserts a resource that is nothing but a row.
-func create[T any, P store.Row[T]](ctx context.Context, m *Manager, c network.Change, check func(ctx context.Context, v P) error) (*T, error) {
+func create[T any, P network.Row[T]](ctx context.Context, m *Manager, c network.Change, check func(ctx context.Context, v P) error) (*T, error) {
 	var out *T
 	err := m.tx(ctx, func(ctx context.Context) error {
 		v := new(T)

@@ -124,12 +124,12 @@ func scope(ctx context.Context) network.Scope {
 }
 
 // Show returns a resource that the caller may see.
-func Show[T any, P store.Row[T]](ctx context.Context, m *Manager, id string) (*T, error) {
+func Show[T any, P network.Row[T]](ctx context.Context, m *Manager, id string) (*T, error) {
 	return store.Find[T, P](ctx, m.store, scope(ctx), id)
 }
 
 // List returns a page of what the caller may see.
-func List[T any, P store.Row[T]](ctx context.Context, m *Manager, q store.Query) ([]T, error) {
+func List[T any, P network.Row[T]](ctx context.Context, m *Manager, q store.Query) ([]T, error) {
 	q.Scope = scope(ctx)
 	return store.List[T, P](ctx, m.store, q)
 }
@@ -137,7 +137,7 @@ func List[T any, P store.Row[T]](ctx context.Context, m *Manager, q store.Query)
 // update changes a resource that the caller may see. f gets the row as it was
 // and as it is to be; it checks, writes related tables and says whether those
 // count as a change.
-func update[T any, P store.Row[T]](ctx context.Context, m *Manager, id string, c network.Change, f func(ctx context.Context, old, v P) (bool, error)) (*T, error) {
+func update[T any, P network.Row[T]](ctx context.Context, m *Manager, id string, c network.Change, f func(ctx context.Context, old, v P) (bool, error)) (*T, error) {
 	var out *T
 	err := m.tx(ctx, func(ctx context.Context) error {
 		old, err := store.Find[T, P](ctx, m.store, scope(ctx), id)
@@ -166,7 +166,7 @@ func update[T any, P store.Row[T]](ctx context.Context, m *Manager, id string, c
 
 // remove deletes a resource that the caller may see; f checks and cleans up
 // first.
-func remove[T any, P store.Row[T]](ctx context.Context, m *Manager, id string, ifMatch int, f func(ctx context.Context, v P) error) error {
+func remove[T any, P network.Row[T]](ctx context.Context, m *Manager, id string, ifMatch int, f func(ctx context.Context, v P) error) error {
 	return m.tx(ctx, func(ctx context.Context) error {
 		v, err := store.Find[T, P](ctx, m.store, scope(ctx), id)
 		if err != nil {
@@ -185,7 +185,7 @@ func remove[T any, P store.Row[T]](ctx context.Context, m *Manager, id string, i
 
 // touch counts a resource's revision up, as Neutron does for the parent of
 // what changed.
-func touch[T any, P store.Row[T]](ctx context.Context, m *Manager, id string) error {
+func touch[T any, P network.Row[T]](ctx context.Context, m *Manager, id string) error {
 	v, err := store.Get[T, P](ctx, m.store, id)
 	if err != nil {
 		return err
@@ -211,3 +211,6 @@ func conflict(typ, format string, args ...any) error {
 func invalid(format string, args ...any) error {
 	return bad("InvalidInput", "Invalid input for operation: "+format, args...)
 }
+
+// Query asks for a page of resources; Scope is filled in from the caller.
+type Query = store.Query

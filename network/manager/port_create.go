@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"github.com/tropocloud/tropo/db"
+	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/network"
 	"github.com/tropocloud/tropo/network/store"
 )
@@ -19,8 +20,12 @@ func (m *Manager) CreatePort(ctx context.Context, c network.Change) (*network.Po
 		if err := c.Into(p); err != nil {
 			return err
 		}
+		if err := checkOwner(ctx, p.DeviceOwner); err != nil {
+			return err
+		}
 		wishes := p.FixedIPs
 		p.FixedIPs = nil
+		p.DHCPOptions = mergeOptions(nil, p.DHCPOptions)
 		if err := m.reserve(ctx, p.Kind(), p.ProjectID, 1); err != nil {
 			return err
 		}
@@ -37,6 +42,18 @@ func (m *Manager) CreatePort(ctx context.Context, c network.Change) (*network.Po
 		return err
 	})
 	return out, err
+}
+
+// checkOwner keeps users from posing as the service: a port that claims to be
+// the metadata service's or a router's would be wired as one (CVE-2015-5240).
+func checkOwner(ctx context.Context, owner string) error {
+	switch owner {
+	case network.OwnerDistributed, network.OwnerRouterInterface, network.OwnerRouterGateway, network.OwnerFloatingIP:
+		if !scope(ctx).All {
+			return fault.Forbiddenf("The device owner %s is the network service's own.", owner).WithType("PolicyNotAuthorized")
+		}
+	}
+	return nil
 }
 
 // portOptions tell which attributes of a new port were given.
@@ -129,6 +146,9 @@ func (m *Manager) markPort(ctx context.Context, p *network.Port) error {
 	case network.OfRouter(p.DeviceOwner) && p.DeviceID != "":
 		return m.mark(ctx, network.DirtyRouter, p.DeviceID)
 	case p.DeviceOwner == network.OwnerDistributed:
+		if err := m.mark(ctx, network.DirtyNetwork, p.NetworkID); err != nil { // serves metadata, or ends it
+			return err
+		}
 		for _, f := range p.FixedIPs {
 			if err := m.mark(ctx, network.DirtySubnet, f.SubnetID); err != nil {
 				return err

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/tropocloud/tropo/db"
@@ -17,6 +18,9 @@ func (m *Manager) UpdatePort(ctx context.Context, id string, c network.Change) (
 		p.FixedIPs = old.FixedIPs
 		if err := m.checkPortUpdate(ctx, old, p, c); err != nil {
 			return false, err
+		}
+		if c.Has("extra_dhcp_opts") {
+			p.DHCPOptions = mergeOptions(old.DHCPOptions, p.DHCPOptions)
 		}
 		if old.HostID != p.HostID || old.VNICType != p.VNICType || old.DeviceOwner != p.DeviceOwner {
 			if err := m.bind(ctx, p); err != nil {
@@ -50,6 +54,24 @@ func (m *Manager) UpdatePort(ctx context.Context, id string, c network.Change) (
 	})
 }
 
+// mergeOptions changes, adds and (without a value) removes DHCP options;
+// others stay.
+func mergeOptions(old, change []network.DHCPOption) []network.DHCPOption {
+	out := slices.Clone(old)
+	for _, o := range change {
+		i := slices.IndexFunc(out, func(x network.DHCPOption) bool { return x.Name == o.Name && x.IPVersion == o.IPVersion })
+		switch {
+		case i >= 0 && o.Value == "":
+			out = slices.Delete(out, i, i+1)
+		case i >= 0:
+			out[i] = o
+		case o.Value != "":
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 // rewish keeps the addresses on a change of the MAC, but makes automatic ones
 // anew.
 func rewish(ctx context.Context, m *Manager, old, p *network.Port) []wish {
@@ -64,6 +86,11 @@ func rewish(ctx context.Context, m *Manager, old, p *network.Port) []wish {
 }
 
 func (m *Manager) checkPortUpdate(ctx context.Context, old, p *network.Port, c network.Change) error {
+	if old.DeviceOwner != p.DeviceOwner {
+		if err := checkOwner(ctx, p.DeviceOwner); err != nil {
+			return err
+		}
+	}
 	if old.MAC != p.MAC {
 		if old.HostID != "" && strings.HasPrefix(old.DeviceOwner, "compute:") {
 			return conflict("PortBound", "Unable to complete operation on port %s, port is already bound, port type: %s, old_mac %s, new_mac %s.", p.ID, old.VIFType, old.MAC, p.MAC)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/network"
-	"github.com/tropocloud/tropo/network/store"
 )
 
 // MaxTags bounds the tags of a resource.
@@ -14,7 +13,7 @@ const MaxTags = 50
 
 // SetTags replaces the tags of a resource that the caller may see by what f
 // makes of them, and returns them.
-func SetTags[T any, P store.Row[T]](ctx context.Context, m *Manager, id string, f func(tags []string) ([]string, error)) ([]string, error) {
+func SetTags[T any, P network.Row[T]](ctx context.Context, m *Manager, id string, f func(tags []string) ([]string, error)) ([]string, error) {
 	v, err := update(ctx, m, id, network.Change{}, func(ctx context.Context, old, _ P) (bool, error) {
 		tags, err := f(slices.Clone(old.Std().Tags))
 		if err != nil {

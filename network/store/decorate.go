@@ -23,7 +23,7 @@ func byIDs(ids []string, f func(ids []string) error) error {
 
 // decorate fills in what belongs to the rows and lives in other tables, with
 // one query per table.
-func decorate[T any, P Row[T]](ctx context.Context, s *Store, sc network.Scope, list []T) error {
+func decorate[T any, P network.Row[T]](ctx context.Context, s *Store, sc network.Scope, list []T) error {
 	if len(list) == 0 {
 		return nil
 	}

@@ -19,7 +19,7 @@ type Query struct {
 }
 
 // List returns a page of the rows that the scope may see.
-func List[T any, P Row[T]](ctx context.Context, s *Store, q Query) ([]T, error) {
+func List[T any, P network.Row[T]](ctx context.Context, s *Store, q Query) ([]T, error) {
 	k, cols := KindOf[T, P](), columnsOf[T]()
 	w := visible(db.Where(), k, q.Scope)
 	for name, values := range q.Filters {

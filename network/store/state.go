@@ -47,7 +47,7 @@ func (s *Store) load(ctx context.Context, st *network.State, by map[string]*db.C
 	return nil
 }
 
-func into[T any, P Row[T]](ctx context.Context, s *Store, m map[string]*T, w *db.Cond) error {
+func into[T any, P network.Row[T]](ctx context.Context, s *Store, m map[string]*T, w *db.Cond) error {
 	list, err := Select[T, P](ctx, s, w)
 	for i := range list {
 		m[P(&list[i]).Std().ID] = &list[i]
@@ -68,7 +68,7 @@ func (s *Store) State(ctx context.Context, kind, id string) (*network.State, err
 	}
 	switch kind {
 	case network.DirtyNetwork:
-		return st, s.load(ctx, st, map[string]*db.Cond{"network": one})
+		return st, s.load(ctx, st, map[string]*db.Cond{"network": one, "port": db.Where().Eq("network_id", id).Eq("device_owner", network.OwnerDistributed)})
 	case network.DirtySubnet:
 		return st, s.load(ctx, st, map[string]*db.Cond{"subnet": one, "network": idOf("subnets"), "port": netOf("subnets").Eq("device_owner", network.OwnerDistributed)})
 	case network.DirtyPort:
@@ -87,4 +87,31 @@ func (s *Store) State(ctx context.Context, kind, id string) (*network.State, err
 		return st, s.load(ctx, st, map[string]*db.Cond{"floatingip": one, "port": db.Where().Raw("id IN (SELECT port_id FROM floatingips WHERE id = ?) OR id IN (SELECT floating_port_id FROM floatingips WHERE id = ?)", id, id)})
 	}
 	return st, nil
+}
+
+// ProviderAddress is an external subnet's gateway address that the host has.
+type ProviderAddress struct {
+	SubnetID string `db:"subnet_id"`
+	Prefix   string `db:"prefix"`
+}
+
+// ProviderAddresses returns the addresses that were given to the host, by
+// subnet: what has to be taken back when the subnet goes.
+func (s *Store) ProviderAddresses(ctx context.Context) (map[string]string, error) {
+	rows, err := db.Select[ProviderAddress](ctx, s.db, "SELECT * FROM provider_addresses")
+	out := map[string]string{}
+	for _, r := range rows {
+		out[r.SubnetID] = r.Prefix
+	}
+	return out, err
+}
+
+// SetProviderAddress notes such an address before the host gets it; an empty
+// prefix forgets it.
+func (s *Store) SetProviderAddress(ctx context.Context, subnet, prefix string) error {
+	if prefix == "" {
+		_, err := db.Delete(ctx, s.db, "provider_addresses", db.Where().Eq("subnet_id", subnet))
+		return err
+	}
+	return db.Upsert(ctx, s.db, "provider_addresses", ProviderAddress{subnet, prefix}, "subnet_id")
 }

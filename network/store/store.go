@@ -47,22 +47,16 @@ func (s *Store) Tx(ctx context.Context, f func(ctx context.Context) error) error
 // AfterCommit runs f when the transaction in ctx has committed.
 func (s *Store) AfterCommit(ctx context.Context, f func()) { s.db.AfterCommit(ctx, f) }
 
-// Row is the constraint of the generic functions: T is a resource struct.
-type Row[T any] interface {
-	*T
-	network.Resource
-}
-
 // KindOf is the kind of T.
-func KindOf[T any, P Row[T]]() *network.Kind { return P(new(T)).Kind() }
+func KindOf[T any, P network.Row[T]]() *network.Kind { return P(new(T)).Kind() }
 
 // Get returns a row with all that belongs to it, whoever owns it.
-func Get[T any, P Row[T]](ctx context.Context, s *Store, id string) (*T, error) {
+func Get[T any, P network.Row[T]](ctx context.Context, s *Store, id string) (*T, error) {
 	return Find[T, P](ctx, s, network.Scope{All: true}, id)
 }
 
 // Find returns a row that the scope may see, with all that belongs to it.
-func Find[T any, P Row[T]](ctx context.Context, s *Store, sc network.Scope, id string) (*T, error) {
+func Find[T any, P network.Row[T]](ctx context.Context, s *Store, sc network.Scope, id string) (*T, error) {
 	k := KindOf[T, P]()
 	w := visible(db.Where().Eq("id", id), k, sc)
 	where, args := w.SQL()
@@ -82,7 +76,7 @@ func Find[T any, P Row[T]](ctx context.Context, s *Store, sc network.Scope, id s
 
 // Select returns the rows that match a condition, with all that belongs to
 // them, ordered by creation; for internal use.
-func Select[T any, P Row[T]](ctx context.Context, s *Store, w *db.Cond) ([]T, error) {
+func Select[T any, P network.Row[T]](ctx context.Context, s *Store, w *db.Cond) ([]T, error) {
 	where, args := w.SQL()
 	list, err := db.Select[T](ctx, s.db, "SELECT "+db.Columns[T]("")+" FROM "+db.Quote(KindOf[T, P]().Table)+where+" ORDER BY created_at, id", args...)
 	if err != nil {
@@ -92,7 +86,7 @@ func Select[T any, P Row[T]](ctx context.Context, s *Store, w *db.Cond) ([]T, er
 }
 
 // Insert adds a row; it fills in the id, the times and the revision.
-func Insert[T any, P Row[T]](ctx context.Context, s *Store, v P) error {
+func Insert[T any, P network.Row[T]](ctx context.Context, s *Store, v P) error {
 	std := v.Std()
 	if std.ID == "" {
 		std.ID = uuid.NewString()
@@ -108,15 +102,15 @@ func Insert[T any, P Row[T]](ctx context.Context, s *Store, v P) error {
 // Update writes the columns in which v differs from old and counts the
 // revision up; it is a compare-and-swap on the revision. force counts the
 // revision up even when no column differs, for changes in related tables.
-func Update[T any, P Row[T]](ctx context.Context, s *Store, old, v P, force bool) error {
+func Update[T any, P network.Row[T]](ctx context.Context, s *Store, old, v P, force bool) error {
 	set := diff(old, v)
 	if len(set) == 0 && !force {
 		return nil
 	}
-	std := v.Std()
-	std.Revision, std.UpdatedAt = old.Std().Revision+1, db.Now()
+	std, was := v.Std(), old.Std().Revision
+	std.Revision, std.UpdatedAt = was+1, db.Now()
 	set["revision_number"], set["updated_at"] = std.Revision, std.UpdatedAt
-	n, err := db.Update(ctx, s.db, v.Kind().Table, set, db.ByID(std.ID).Eq("revision_number", old.Std().Revision))
+	n, err := db.Update(ctx, s.db, v.Kind().Table, set, db.ByID(std.ID).Eq("revision_number", was))
 	if err != nil {
 		return err
 	}
@@ -131,7 +125,7 @@ func Update[T any, P Row[T]](ctx context.Context, s *Store, old, v P, force bool
 var ErrStale = fault.Conflictf("The resource was changed by another request at the same time.").WithType("StaleDataError")
 
 // Delete removes a row with its tags; false: it was gone.
-func Delete[T any, P Row[T]](ctx context.Context, s *Store, v P) (bool, error) {
+func Delete[T any, P network.Row[T]](ctx context.Context, s *Store, v P) (bool, error) {
 	k, id := v.Kind(), v.Std().ID
 	if _, err := db.Delete(ctx, s.db, "tags", db.Where().Eq("resource_id", id)); err != nil {
 		return false, err

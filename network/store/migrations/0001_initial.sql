@@ -314,3 +314,7 @@ CREATE TABLE dirty (
   PRIMARY KEY (kind, object_id)
 ) {{.Options}};
 CREATE INDEX dirty_due ON dirty (due_at);
+CREATE TABLE provider_addresses (
+  subnet_id {{.ID}} NOT NULL PRIMARY KEY,
+  prefix VARCHAR(64) NOT NULL
+) {{.Options}};
