@@ -144,17 +144,18 @@ func (a *API) answer(r *Request) (res any, err error) {
 	if err != nil {
 		return nil, err
 	}
+	open := n.open(r.HTTP.Method)
 	if m := a.opts.Microversions; m != nil {
 		v, err := m.choose(r.HTTP.Header)
 		r.version = v
 		m.announce(r.header, v)
-		if err != nil && !n.open() {
+		if err != nil && !open {
 			return nil, err
 		}
 	}
-	if !n.open() || r.Header("X-Auth-Token") != "" && a.opts.Validator != nil {
+	if !open || r.Header("X-Auth-Token") != "" && a.opts.Validator != nil {
 		who, err := auth.Request(r.HTTP, a.opts.Validator, a.opts.Service)
-		if err != nil && !n.open() {
+		if err != nil && !open {
 			return nil, err
 		}
 		if err == nil {
@@ -194,8 +195,21 @@ func projectLike(s string) bool {
 	return strings.Trim(s, "0123456789abcdefABCDEF") == ""
 }
 
-func (n *node) open() bool {
-	for _, list := range n.routes {
+// open reports whether callers need no token for a method: every route that it
+// could mean is Open. A path may have open and closed methods (POST and GET of
+// /v3/auth/tokens).
+func (n *node) open(method string) bool {
+	lists := [][]*Route{n.routes[method]}
+	if method == http.MethodHead && n.routes[method] == nil {
+		lists[0] = n.routes[http.MethodGet]
+	}
+	if lists[0] == nil { // refused anyway; a path without open routes asks for a token first
+		lists = lists[:0]
+		for _, l := range n.routes {
+			lists = append(lists, l)
+		}
+	}
+	for _, list := range lists {
 		for _, r := range list {
 			if !r.Open {
 				return false

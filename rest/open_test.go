@@ -1,0 +1,35 @@
+package rest_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/tropocloud/tropo/policy"
+	"github.com/tropocloud/tropo/rest"
+)
+
+// A path may be open for one method and closed for another.
+func TestOpenIsPerMethod(t *testing.T) {
+	e, err := policy.NewEnforcer([]policy.Rule{{Name: "any", Check: "@"}}, policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ok := func(*rest.Request) (any, error) { return map[string]any{}, nil }
+	a, err := rest.New(rest.Options{Service: "identity", Errors: rest.KeystoneErrors{}, Validator: tokens{}, Enforcer: e, Routes: []rest.Route{
+		rest.POST("/tokens", ok, rest.Open()), rest.GET("/tokens", ok, rest.Policy("any")), rest.GET("/", ok, rest.Open()),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		method, path string
+		want         int
+	}{{"POST", "/tokens", 200}, {"GET", "/tokens", 401}, {"HEAD", "/tokens", 401}, {"DELETE", "/tokens", 401}, {"GET", "/", 200}, {"HEAD", "/", 200}, {"PUT", "/", 405}} {
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, httptest.NewRequest(c.method, c.path, http.NoBody))
+		if w.Code != c.want {
+			t.Errorf("%s %s: %d, want %d", c.method, c.path, w.Code, c.want)
+		}
+	}
+}
