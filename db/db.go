@@ -15,6 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,17 +40,21 @@ type DB struct {
 	dialect Dialect
 	write   *sql.DB
 	read    *sql.DB // equals write except on SQLite
+
+	gate     chan struct{} // SQLite: held by the one who writes
+	gateWait time.Duration
 }
 
 // Open opens the database at a URL and checks that it answers:
 //
 //	sqlite:/path/to/file.db          one file, WAL, synchronous=FULL
 //	postgres://user:pw@host/name     as pgx reads it
-//	mysql://user:pw@host:3306/name   or mysql://user@/name?socket=/path
+//	mysql://user:pw@host:3306/name   or mysql://user@/name?socket=/path,
+//	                                 with &tls=true for TLS
 func Open(ctx context.Context, rawURL string) (*DB, error) {
 	scheme, rest, ok := strings.Cut(rawURL, ":")
 	if !ok {
-		return nil, fmt.Errorf("database URL %q has no scheme: write sqlite:/path, postgres://… or mysql://…", rawURL)
+		return nil, fmt.Errorf("the database URL has no scheme: write sqlite:/path, postgres://… or mysql://…")
 	}
 	var d *DB
 	var err error
@@ -77,6 +83,8 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 
 func openSQLite(path string) (*DB, error) {
 	q := "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=temp_store(MEMORY)&_pragma=cache_size(-2000)"
+	// The path is part of a URI: ?, # and % must not end or change it.
+	path = (&url.URL{Path: path}).EscapedPath()
 	w, err := sql.Open("sqlite", "file:"+path+"?"+q+"&_txlock=immediate")
 	if err != nil {
 		return nil, err
@@ -91,7 +99,7 @@ func openSQLite(path string) (*DB, error) {
 	}
 	r.SetMaxOpenConns(8)
 	r.SetMaxIdleConns(2)
-	return &DB{dialect: SQLite, write: w, read: r}, nil
+	return &DB{dialect: SQLite, write: w, read: r, gate: make(chan struct{}, 1), gateWait: gateTimeout}, nil
 }
 
 func openOne(dialect Dialect, c *sql.DB) *DB {
@@ -123,9 +131,14 @@ func (r readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 func openMySQL(raw string) (*DB, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err // without the URL, which holds a password
+		}
 		return nil, err
 	}
 	c := mysql.NewConfig()
+	c.Timeout = 10 * time.Second
 	c.User = u.User.Username()
 	c.Passwd, _ = u.User.Password()
 	c.Net, c.Addr = "tcp", u.Host
@@ -133,6 +146,7 @@ func openMySQL(raw string) (*DB, error) {
 		c.Net, c.Addr = "unix", s
 	}
 	c.DBName = strings.TrimPrefix(u.Path, "/")
+	c.TLSConfig = u.Query().Get("tls")
 	c.ParseTime = true
 	c.Loc = time.UTC
 	// Without it an UPDATE that changes nothing reports 0 rows.
@@ -163,6 +177,7 @@ func (d *DB) Ping(ctx context.Context) error { return d.write.PingContext(ctx) }
 // bind turns `?` placeholders into the engine's and arguments into values
 // that every engine stores alike.
 func (d *DB) bind(query string, args []any) (string, []any) {
+	args = slices.Clone(args) // the caller's own may be used again
 	for i, a := range args {
 		args[i] = d.value(a)
 	}
@@ -178,7 +193,8 @@ func (d *DB) bind(query string, args []any) (string, []any) {
 			b.WriteRune(c)
 		case c == '?' && !quoted:
 			n++
-			fmt.Fprintf(&b, "$%d", n)
+			b.WriteByte('$')
+			b.WriteString(strconv.Itoa(n))
 		default:
 			b.WriteRune(c)
 		}

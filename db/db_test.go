@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -104,6 +105,27 @@ func TestConstraintsAreConflicts(t *testing.T) {
 		}
 		if n, _ := db.Count(ctx, d, "SELECT count(*) FROM things WHERE name = ?", "new"); n != 1 {
 			t.Errorf("upsert left %d rows", n)
+		}
+	})
+}
+
+// TestUnstorableValuesAreTheClients sends what PostgreSQL and MySQL refuse;
+// SQLite takes it.
+func TestUnstorableValuesAreTheClients(t *testing.T) {
+	each(t, func(t *testing.T, ctx context.Context, d *db.DB) {
+		for _, name := range []string{strings.Repeat("x", 300), "nul\x00", "not utf-8 \xff"} {
+			err := db.Insert(ctx, d, "things", thing{ID: "a", Name: name, CreatedAt: db.Now()})
+			if err != nil && !fault.Is(err, fault.Invalid) {
+				t.Errorf("%q: %v", name[:5], err)
+			}
+			if err == nil {
+				if _, err := db.Delete(ctx, d, "things", db.ByID("a")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := db.Get[thing](ctx, d, "SELECT * FROM things WHERE name = ?", name); !errors.Is(err, db.ErrNoRows) && !fault.Is(err, fault.Invalid) {
+				t.Errorf("looking for %q: %v", name[:5], err)
+			}
 		}
 	})
 }

@@ -1,8 +1,14 @@
 package db
 
 import (
+	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -71,8 +77,20 @@ func retryable(err error) bool {
 	return errors.As(err, &m) && (m.Number == 1213 || m.Number == 1205)
 }
 
-// mapError gives constraint violations a kind, so that one that a store did
-// not foresee still answers 409 and not 500.
+// isUnstorable reports whether the engine refused a value for what it is: too
+// long for its column, out of range, or no text (PostgreSQL takes no NUL).
+func isUnstorable(err error) bool {
+	var p *pgconn.PgError
+	if errors.As(err, &p) {
+		return p.Code == "22001" || p.Code == "22003" || p.Code == "22021"
+	}
+	var m *mysql.MySQLError
+	return errors.As(err, &m) && (m.Number == 1406 || m.Number == 1264 || m.Number == 1366)
+}
+
+// mapError gives constraint violations and values that cannot be stored a
+// kind, so that one that a store did not foresee still answers 409 or 400 and
+// not 500.
 func mapError(err error) error {
 	if err == nil || errors.Is(err, sql.ErrNoRows) {
 		return err
@@ -83,5 +101,30 @@ func mapError(err error) error {
 	if IsForeignKey(err) {
 		return fault.Wrap(fault.Conflict, err, "The resource is in use, or refers to one that does not exist.")
 	}
+	if isUnstorable(err) {
+		return fault.Wrap(fault.Invalid, err, "The request holds a value that is too long, too large or no text.")
+	}
+	if isAway(err) {
+		return fault.Wrap(fault.Unavailable, err, "The database is out of reach; try again.")
+	}
 	return err
+}
+
+// isAway reports whether the engine cannot be reached, is starting or
+// stopping, or takes no more connections: what may pass by itself.
+func isAway(err error) bool {
+	var p *pgconn.PgError
+	if errors.As(err, &p) { // classes: connection, resources, operator intervention
+		return strings.HasPrefix(p.Code, "08") || strings.HasPrefix(p.Code, "53") || strings.HasPrefix(p.Code, "57P")
+	}
+	var m *mysql.MySQLError
+	if errors.As(err, &m) {
+		return m.Number == 1040 || m.Number == 1053 || m.Number == 1203 || m.Number == 1290
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false // the caller's
+	}
+	var n net.Error
+	return errors.As(err, &n) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
 }

@@ -13,7 +13,24 @@ import (
 // violations are faults of kind Conflict (and IsUnique, IsForeignKey hold).
 func Exec(ctx context.Context, d *DB, query string, args ...any) (int64, error) {
 	q, a := d.bind(query, args)
-	res, err := d.writer(ctx).ExecContext(ctx, q, a...)
+	if s := d.state(ctx); s != nil {
+		return exec(ctx, s.tx, q, a)
+	}
+	var n int64
+	err := again(ctx, func() error {
+		leave, err := d.enter(ctx)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		n, err = exec(ctx, d.write, q, a)
+		return err
+	})
+	return n, err
+}
+
+func exec(ctx context.Context, c querier, q string, args []any) (int64, error) {
+	res, err := c.ExecContext(ctx, q, args...)
 	if err != nil {
 		return 0, mapError(err)
 	}
@@ -22,8 +39,14 @@ func Exec(ctx context.Context, d *DB, query string, args ...any) (int64, error) 
 
 // Select returns the rows of a query as structs of type T, whose `db` tags
 // name the columns; columns without a field are passed over. T may also be a
-// scalar for a query of one column.
+// scalar for a query of one column. Outside a transaction SQLite's answer may
+// not yet hold what a transaction under way has written.
 func Select[T any](ctx context.Context, d *DB, query string, args ...any) ([]T, error) {
+	return selectUpTo[T](ctx, d, -1, query, args)
+}
+
+// selectUpTo reads up to most rows, all for a negative number.
+func selectUpTo[T any](ctx context.Context, d *DB, most int, query string, args []any) ([]T, error) {
 	q, a := d.bind(query, args)
 	rows, err := d.reader(ctx).QueryContext(ctx, q, a...)
 	if err != nil {
@@ -35,19 +58,19 @@ func Select[T any](ctx context.Context, d *DB, query string, args ...any) ([]T, 
 	if err != nil {
 		return nil, err
 	}
-	for rows.Next() {
+	for len(out) != most && rows.Next() {
 		var v T
 		if err := sc.scan(rows, reflect.ValueOf(&v).Elem()); err != nil {
 			return nil, err
 		}
 		out = append(out, v)
 	}
-	return out, rows.Err()
+	return out, mapError(rows.Err())
 }
 
 // Get returns the first row of a query, or ErrNoRows.
 func Get[T any](ctx context.Context, d *DB, query string, args ...any) (*T, error) {
-	rows, err := Select[T](ctx, d, query, args...)
+	rows, err := selectUpTo[T](ctx, d, 1, query, args)
 	if err != nil {
 		return nil, err
 	}

@@ -31,19 +31,34 @@ func column(c string) string {
 	return Quote(c)
 }
 
-// Eq adds column = v; a nil v means IS NULL.
+// Eq adds column = v; a nil v (or nil pointer) means IS NULL.
 func (c *Cond) Eq(col string, v any) *Cond {
-	if v == nil {
+	if isNil(v) {
 		return c.Raw(column(col) + " IS NULL")
 	}
 	return c.Raw(column(col)+" = ?", v)
 }
 
-// Ne adds column <> v.
-func (c *Cond) Ne(col string, v any) *Cond { return c.Raw(column(col)+" <> ?", v) }
+// Ne adds column <> v, which no NULL is; a nil v (or nil pointer) means IS
+// NOT NULL.
+func (c *Cond) Ne(col string, v any) *Cond {
+	if isNil(v) {
+		return c.Raw(column(col) + " IS NOT NULL")
+	}
+	return c.Raw(column(col)+" <> ?", v)
+}
+
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	return r.Kind() == reflect.Pointer && r.IsNil()
+}
 
 // In adds column IN (values…), values being a slice; an empty one matches
-// nothing.
+// nothing. SQLite takes 32,766 arguments in a statement, the others 65,535:
+// walk longer lists in chunks.
 func (c *Cond) In(col string, values any) *Cond {
 	v := reflect.ValueOf(values)
 	if v.Len() == 0 {
@@ -56,7 +71,8 @@ func (c *Cond) In(col string, values any) *Cond {
 	return c.Raw(column(col)+" IN ("+strings.TrimSuffix(strings.Repeat("?, ", len(args)), ", ")+")", args...)
 }
 
-// Like adds a LIKE pattern; use Escape for the parts a user gave.
+// Like adds a LIKE pattern; use Escape for the parts a user gave. SQLite takes
+// an ASCII letter and its capital for the same, the others do not.
 func (c *Cond) Like(col, pattern string) *Cond {
 	return c.Raw(column(col)+" LIKE ? ESCAPE '!'", pattern)
 }
@@ -132,7 +148,10 @@ func SelectPage[T any](ctx context.Context, d *DB, table string, w *Cond, p Page
 		if k.Desc {
 			dir = " DESC"
 		}
-		order = append(order, "("+Quote(k.Column)+" IS NULL)"+dir, Quote(k.Column)+dir)
+		if k.Column != id { // an id is never NULL, and its index helps
+			order = append(order, "("+Quote(k.Column)+" IS NULL)"+dir)
+		}
+		order = append(order, Quote(k.Column)+dir)
 	}
 	where, args := cond.SQL()
 	q := "SELECT " + Columns[T]("") + " FROM " + Quote(table) + where + " ORDER BY " + strings.Join(order, ", ")
@@ -184,7 +203,7 @@ func afterMarker(ctx context.Context, d *DB, table, id, marker string, keys []So
 			eq, v := equals(keys[j], vals[j])
 			ands, part = append(ands, eq), append(part, v...)
 		}
-		gt, v := beyond(keys[i], vals[i])
+		gt, v := beyond(keys[i], vals[i], keys[i].Column != id)
 		ands, part = append(ands, gt), append(part, v...)
 		ors, args = append(ors, "("+strings.Join(ands, " AND ")+")"), append(args, part...)
 	}
@@ -205,7 +224,7 @@ func equals(k Sort, v any) (string, []any) {
 	return Quote(k.Column) + " = ?", []any{text(v)}
 }
 
-func beyond(k Sort, v any) (string, []any) {
+func beyond(k Sort, v any, nullable bool) (string, []any) {
 	c := Quote(k.Column)
 	switch {
 	case v == nil && k.Desc:
@@ -214,6 +233,8 @@ func beyond(k Sort, v any) (string, []any) {
 		return "1 = 0", nil
 	case k.Desc:
 		return c + " < ?", []any{text(v)}
+	case !nullable:
+		return c + " > ?", []any{text(v)}
 	default:
 		return "(" + c + " > ? OR " + c + " IS NULL)", []any{text(v)}
 	}
