@@ -1,0 +1,13 @@
+package api
+
+import (
+	"slices"
+
+	"github.com/tropocloud/tropo/rest"
+)
+
+// routes is the table of the service.
+func (a *API) routes() []rest.Route {
+	return slices.Concat(a.authRoutes(), a.userRoutes(), a.projectRoutes(), a.roleRoutes(), a.grantRoutes(), a.assignmentRoutes(), a.catalogRoutes(),
+		a.homeRoutes())
+}
