@@ -3,7 +3,6 @@ package task_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
@@ -137,7 +136,7 @@ func randomRun(t *testing.T, seed uint64) {
 	d := dbtest.New(t)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	l := &lab{rng: rand.New(rand.NewPCG(seed, 2)), tries: map[string]int{}, plans: map[int]plan{}}
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	quiet := slog.New(slog.DiscardHandler)
 	var engines []*task.Engine
 	start := func(owner string) func() {
 		ectx, cancel := context.WithCancel(ctx)

@@ -3,6 +3,7 @@ package task_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -111,7 +112,7 @@ func TestPanics(t *testing.T) {
 		}
 		var jobs atomic.Int32
 		ctx, cancel := context.WithCancel(t.Context())
-		e, err := task.New(ctx, dbtest.New(t), task.Options{Owner: "n1"})
+		e, err := task.New(ctx, dbtest.New(t), task.Options{Owner: "n1", Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

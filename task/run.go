@@ -19,6 +19,9 @@ const poll = 2 * time.Second
 // earlier process of the same Owner left behind are taken up at once.
 func (e *Engine) Run(ctx context.Context) error {
 	if _, err := db.Update(ctx, e.db, "sagas", db.Set{"owner": "", "lease_until": nil}, db.Where().Eq("owner", e.o.Owner)); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return fmt.Errorf("take up sagas: %w", err)
 	}
 	var wg sync.WaitGroup
