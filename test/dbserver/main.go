@@ -72,6 +72,7 @@ func run(ctx context.Context, command []string, stdout, stderr io.Writer) (code 
 	}
 	c := exec.Command(command[0], command[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, stdout, stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	c.Env = os.Environ()
 	for _, s := range servers {
 		c.Env = append(c.Env, s.variable+"="+s.url)
