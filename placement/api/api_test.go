@@ -191,7 +191,11 @@ func TestVersions(t *testing.T) {
 
 // TestGophercloud works through gophercloud's package of this API.
 func TestGophercloud(t *testing.T) {
-	srv := httptest.NewServer(rest.Mount("/placement", service(t, dbtest.New(t))))
+	dbtest.Each(t, testGophercloud)
+}
+
+func testGophercloud(t *testing.T, d *db.DB) {
+	srv := httptest.NewServer(rest.Mount("/placement", service(t, d)))
 	defer srv.Close()
 	p := &gophercloud.ProviderClient{TokenID: "admin"}
 	c := &gophercloud.ServiceClient{ProviderClient: p, Endpoint: srv.URL + "/placement/", Type: "placement", Microversion: "1.20"}
@@ -223,6 +227,19 @@ func TestGophercloud(t *testing.T) {
 	if _, err := resourceproviders.GetAllocations(ctx, c, made.UUID).Extract(); err != nil {
 		t.Error(err)
 	}
+	http := client{t, srv.Config.Handler}
+	for version, want := range map[string]string{"1.10": `"resource_provider": {"uuid"`, "1.12": `{"allocations": {`, "1.34": `"mappings": {`} {
+		w := http.do("admin", version, "GET", "/placement/allocation_candidates?resources=VCPU:2", "")
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("candidates at %s have no %s: %s", version, want, w.Body)
+		}
+	}
+	const consumer = "/placement/allocations/6d2e4a1c-0d4e-4f0e-9d39-8c1e3b1fb0a2"
+	http.ok("PUT", consumer, fmt.Sprintf(`{"allocations": {%q: {"resources": {"VCPU": 2}}}, "project_id": "p", "user_id": "u", "consumer_generation": null, "consumer_type": "INSTANCE"}`, made.UUID))
+	if got := http.ok("GET", "/placement/usages?project_id=p", ""); got != `{"usages":{"INSTANCE":{"VCPU":2,"consumer_count":1}}}` {
+		t.Errorf("usage: %s", got)
+	}
+	http.ok("DELETE", consumer, "")
 	if err := resourceproviders.Delete(ctx, c, made.UUID).ExtractErr(); err != nil {
 		t.Error(err)
 	}
