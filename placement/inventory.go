@@ -34,11 +34,6 @@ func (i *Inventory) Allows(amount int) bool {
 	return amount >= i.MinUnit && amount <= i.MaxUnit && amount%i.StepSize == 0
 }
 
-// Fits reports whether amount can be allocated beside what is used already.
-func (i *Inventory) Fits(amount, used int) bool {
-	return i.Allows(amount) && used+amount <= i.Capacity()
-}
-
 // Validate checks what a schema cannot say: the reserved amount leaves
 // something over (or nothing, where mayReserveAll).
 func (i *Inventory) Validate(mayReserveAll bool) error {

@@ -24,16 +24,11 @@ func TestInventoryCapacity(t *testing.T) {
 	}
 }
 
-func TestInventoryFits(t *testing.T) {
+func TestInventoryAllows(t *testing.T) {
 	i := placement.Inventory{Total: 100, MinUnit: 10, MaxUnit: 50, StepSize: 5, AllocationRatio: 1}
-	for _, c := range []struct {
-		amount, used int
-		want         bool
-	}{
-		{10, 0, true}, {50, 50, true}, {5, 0, false}, {55, 0, false}, {12, 0, false}, {15, 90, false}, {10, 90, true},
-	} {
-		if got := i.Fits(c.amount, c.used); got != c.want {
-			t.Errorf("%d beside %d: %v, want %v", c.amount, c.used, got, c.want)
+	for amount, want := range map[int]bool{10: true, 50: true, 5: false, 55: false, 12: false, 15: true} {
+		if got := i.Allows(amount); got != want {
+			t.Errorf("%d: %v, want %v", amount, got, want)
 		}
 	}
 }

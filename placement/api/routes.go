@@ -56,7 +56,7 @@ func (a *api) routes() []rest.Route {
 		rest.PUT("/traits/{name}", a.ensureTrait, p("traits:update"), rest.Since("1.6")),
 		rest.DELETE("/traits/{name}", a.deleteTrait, p("traits:delete"), rest.Since("1.6"), none),
 
-		rest.POST("/allocations", a.setManyAllocations, p("allocations:manage"), rest.Since("1.13"), none, rest.MaxBody(8<<20),
+		rest.POST("/allocations", a.setManyAllocations, p("allocations:manage"), rest.Since("1.13"), none,
 			rest.Schema("allocations_post_1_13"), rest.SchemaSince("1.28", "allocations_post_1_28"), rest.SchemaSince("1.34", "allocations_post_1_34"), rest.SchemaSince("1.38", "allocations_post_1_38")),
 		rest.GET("/allocations/{consumer}", a.showAllocations, p("allocations:list")),
 		rest.PUT("/allocations/{consumer}", a.setAllocations, p("allocations:update"), none,
@@ -66,7 +66,7 @@ func (a *api) routes() []rest.Route {
 
 		rest.GET("/usages", a.usages, p("usages"), rest.Since("1.9"), rest.Load(usagesTarget)),
 		rest.GET("/allocation_candidates", a.candidates, p("allocation_candidates:list"), rest.Since("1.10")),
-		rest.POST("/reshaper", a.reshape, p("reshaper:reshape"), rest.Since("1.30"), none, rest.MaxBody(8<<20),
+		rest.POST("/reshaper", a.reshape, p("reshaper:reshape"), rest.Since("1.30"), none,
 			rest.Schema("reshaper_1_30"), rest.SchemaSince("1.34", "reshaper_1_34"), rest.SchemaSince("1.38", "reshaper_1_38")),
 	}
 }

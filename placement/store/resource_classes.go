@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
@@ -77,17 +78,9 @@ func (s *Store) KnownNames(ctx context.Context, traits, classes []string) error 
 	if err := s.knownTraits(ctx, traits); err != nil {
 		return err
 	}
-	if len(classes) == 0 {
-		return nil
+	missing, err := s.missing(ctx, "resource_classes", classes)
+	if err == nil && len(missing) > 0 {
+		return fault.Invalidf("No such resource class %s.", strings.Join(missing, ", "))
 	}
-	known, err := s.names(ctx, "SELECT name FROM resource_classes WHERE name IN ("+marks(len(classes))+")", anys(classes)...)
-	if err != nil {
-		return err
-	}
-	for _, c := range classes {
-		if !known[c] {
-			return fault.Invalidf("No such resource class %s.", c)
-		}
-	}
-	return nil
+	return err
 }

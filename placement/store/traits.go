@@ -142,21 +142,27 @@ func (s *Store) changeSet(ctx context.Context, table, column, uuid string, add [
 }
 
 func (s *Store) knownTraits(ctx context.Context, names []string) error {
-	if len(names) == 0 {
-		return nil
-	}
-	known, err := s.names(ctx, "SELECT name FROM traits WHERE name IN ("+marks(len(names))+")", anys(names)...)
-	if err != nil {
-		return err
-	}
-	var missing []string
-	for _, n := range names {
-		if !known[n] {
-			missing = append(missing, n)
-		}
-	}
-	if len(missing) > 0 {
+	missing, err := s.missing(ctx, "traits", names)
+	if err == nil && len(missing) > 0 {
 		return fault.Invalidf("No such trait(s): %s.", strings.Join(missing, ", "))
 	}
-	return nil
+	return err
+}
+
+// missing returns those of the names that a table has not, sorted.
+func (s *Store) missing(ctx context.Context, table string, names []string) ([]string, error) {
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	var out []string
+	for chunk := range slices.Chunk(names, 500) {
+		known, err := s.names(ctx, "SELECT name FROM "+table+" WHERE name IN ("+marks(len(chunk))+")", anys(chunk)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range chunk {
+			if !known[n] {
+				out = append(out, n)
+			}
+		}
+	}
+	return out, nil
 }
