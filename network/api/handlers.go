@@ -100,8 +100,10 @@ func (a *api) items(r *rest.Request, res *resource) (list []item, many bool, err
 		if in == nil {
 			return nil, false, badRequest("Resource body required")
 		}
-		if err := ownProject(r, in); err != nil {
-			return nil, false, err
+		if res.has("project_id") {
+			if err := ownProject(r, in); err != nil {
+				return nil, false, err
+			}
 		}
 		values, err := normalize(res.attrs, in, true)
 		if err != nil {
@@ -111,9 +113,17 @@ func (a *api) items(r *rest.Request, res *resource) (list []item, many bool, err
 		docs[i] = maps.Clone(values)
 		docs[i]["tenant_id"] = values["project_id"]
 	}
-	nets, err := a.owners(r.Context(), res, docs)
-	if err != nil {
-		return nil, false, err
+	nets := map[string]network.Network{}
+	for _, doc := range docs {
+		id, _ := doc[res.onNetwork].(string)
+		if _, known := nets[id]; known || res.onNetwork == "" {
+			continue
+		}
+		n, err := manager.Show[network.Network](r.Context(), a.m, id)
+		if err != nil {
+			return nil, false, err
+		}
+		nets[id] = *n
 	}
 	for i := range items {
 		items[i].target = a.target(res, docs[i], nets)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +86,11 @@ func fieldsOf(t reflect.Type) map[string][]int {
 		}
 	}
 	return out
+}
+
+// has reports whether the resource has an attribute.
+func (res *resource) has(name string) bool {
+	return slices.ContainsFunc(res.attrs, func(a attr) bool { return a.name == name })
 }
 
 // value is an attribute of an object as the API writes it.
