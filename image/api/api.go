@@ -52,7 +52,7 @@ func New(o Options) (*rest.API, error) {
 
 func (a *API) routes() []rest.Route {
 	img, member := rest.Load(a.loadImage), rest.Load(a.loadMember)
-	return []rest.Route{
+	return append(a.metadefRoutes(), []rest.Route{
 		rest.GET("/", a.versions, rest.Open(), rest.Status(300)),
 		rest.GET("/versions", a.versions, rest.Open(), rest.Status(200)),
 
@@ -77,14 +77,14 @@ func (a *API) routes() []rest.Route {
 		rest.PUT("/v2/images/{id}/members/{member}", a.updateMember, member, rest.Policy("modify_member"), rest.Schema("member_update")),
 		rest.DELETE("/v2/images/{id}/members/{member}", a.removeMember, img, rest.Policy("delete_member"), rest.Status(204)),
 
-		rest.GET("/v2/schemas/{name}", a.showSchema, rest.Policy("default")),
+		rest.GET("/v2/schemas/{name...}", a.showSchema, rest.Policy("default")),
 		rest.GET("/v2/info/import", a.infoImport, rest.Policy("default")),
 		rest.GET("/v2/info/stores", a.infoStores, rest.Policy("default")),
 		rest.GET("/v2/info/stores/detail", a.infoStoresDetail, rest.Policy("stores_info_detail")),
 		rest.GET("/v2/info/usage", a.infoUsage, rest.Policy("default")),
 		rest.GET("/v2/tasks", a.listTasks, rest.Policy("tasks_api_access")),
 		rest.GET("/v2/tasks/{id}", a.showTask, rest.Policy("tasks_api_access")),
-	}
+	}...)
 }
 
 func fmtRole(check, role string) string { return fmt.Sprintf(check, role) }

@@ -39,8 +39,44 @@ func Policy() []policy.Rule {
 		{Name: "tasks_api_access", Check: "role:admin", Description: "Use the tasks API."},
 		{Name: "stores_info_detail", Check: "role:admin", Description: "Show the stores in detail."},
 	}
+	rules = append(rules, metadefRules()...)
 	for i := range rules {
 		rules[i].Scopes = scopes
 	}
 	return rules
+}
+
+// metadefRules are those of the metadata definitions.
+func metadefRules() []policy.Rule {
+	const write = "rule:metadef_admin"
+	return []policy.Rule{
+		{Name: "metadef_default", Check: ""},
+		{Name: "metadef_admin", Check: "role:admin"},
+		{Name: "get_metadef_namespace", Check: metadefReads},
+		{Name: "get_metadef_namespaces", Check: ownerReads},
+		{Name: "add_metadef_namespace", Check: write},
+		{Name: "modify_metadef_namespace", Check: write},
+		{Name: "delete_metadef_namespace", Check: write},
+		{Name: "get_metadef_object", Check: metadefReads},
+		{Name: "get_metadef_objects", Check: metadefReads},
+		{Name: "add_metadef_object", Check: write},
+		{Name: "modify_metadef_object", Check: write},
+		{Name: "delete_metadef_object", Check: write},
+		{Name: "get_metadef_property", Check: metadefReads},
+		{Name: "get_metadef_properties", Check: metadefReads},
+		{Name: "add_metadef_property", Check: write},
+		{Name: "modify_metadef_property", Check: write},
+		{Name: "remove_metadef_property", Check: write},
+		{Name: "get_metadef_tag", Check: metadefReads},
+		{Name: "get_metadef_tags", Check: metadefReads},
+		{Name: "add_metadef_tag", Check: write},
+		{Name: "add_metadef_tags", Check: write},
+		{Name: "modify_metadef_tag", Check: write},
+		{Name: "delete_metadef_tag", Check: write},
+		{Name: "delete_metadef_tags", Check: write},
+		{Name: "list_metadef_resource_types", Check: ownerReads},
+		{Name: "get_metadef_resource_type", Check: metadefReads},
+		{Name: "add_metadef_resource_type_association", Check: write},
+		{Name: "remove_metadef_resource_type_association", Check: write},
+	}
 }

@@ -10,6 +10,9 @@ import (
 // clients learn from it which attributes there are and which they may write.
 func (a *API) showSchema(r *rest.Request) (any, error) {
 	name := r.Var("name")
+	if s := metadefSchema(name); s != nil {
+		return s, nil
+	}
 	switch name {
 	case "image":
 		return imageSchema(), nil

@@ -70,6 +70,9 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	}
 	m.client = outbound.Client(m.policy, f.Timeout)
 	m.register(o.Engine)
+	if err := m.store.KnowResourceTypes(ctx, image.ResourceTypes()); err != nil {
+		return nil, err
+	}
 	if err := m.Recover(ctx); err != nil {
 		return nil, err
 	}
