@@ -61,6 +61,7 @@ type service struct {
 	data    driver.Driver
 	manager *manager.Manager
 	engine  *task.Engine
+	ended   chan struct{} // closed when the engine has ended
 }
 
 func newService(t testing.TB, d *db.DB, change func(*image.Config)) *service {
@@ -77,11 +78,17 @@ func newService(t testing.TB, d *db.DB, change func(*image.Config)) *service {
 
 func open(t testing.TB, d *db.DB, data driver.Driver, c image.Config) *service {
 	t.Helper()
+	return openWith(t, d, data, c, context.Background(), task.Options{Owner: "here"})
+}
+
+// openWith runs the engine until ctx ends.
+func openWith(t testing.TB, d *db.DB, data driver.Driver, c image.Config, ctx context.Context, o task.Options) *service {
+	t.Helper()
 	s, err := store.New(t.Context(), d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := task.New(t.Context(), d, task.Options{Owner: "here"})
+	e, err := task.New(t.Context(), d, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,12 +96,15 @@ func open(t testing.TB, d *db.DB, data driver.Driver, c image.Config) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- e.Run(ctx) }()
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = e.Run(ctx) // ends with the context
+	}()
 	t.Cleanup(func() {
 		cancel()
-		<-done
+		<-ended
 	})
 	enforcer, err := policy.NewEnforcer(api.Policy(), policy.Options{})
 	if err != nil {
@@ -104,7 +114,7 @@ func open(t testing.TB, d *db.DB, data driver.Driver, c image.Config) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &service{API: a, t: t, store: s, data: data, manager: m, engine: e}
+	return &service{API: a, t: t, store: s, data: data, manager: m, engine: e, ended: ended}
 }
 
 // do sends a request as a caller; body is JSON unless it is a reader.
