@@ -21,12 +21,36 @@ func TestAMQP1(t *testing.T) {
 		}
 	})
 	var n atomic.Int64
+	options := func(address string) amqp1.Options {
+		o := amqp1.Options{URLs: []string{rabbitmqtest.URL10(address)}}
+		o.Prefix = fmt.Sprintf("t%d-%d", os.Getpid(), n.Add(1))
+		o.Discover = 150 * time.Millisecond
+		return o
+	}
 	t.Run("conformance", func(t *testing.T) {
 		bustest.Run(t, func(t *testing.T) func() bus.Bus {
-			o := amqp1.Options{URLs: []string{rabbitmqtest.URL10(b.Address())}}
-			o.Prefix = fmt.Sprintf("t%d-%d", os.Getpid(), n.Add(1))
-			o.Discover = 150 * time.Millisecond
+			o := options(b.Address())
 			return func() bus.Bus { return open(t, o) }
+		})
+	})
+	t.Run("broker", func(t *testing.T) {
+		bustest.RunBroker(t, func(t *testing.T) bustest.Hooks {
+			o := options("")
+			o.Patience, o.Silence, o.Heartbeat = time.Second, 3*time.Second, time.Second
+			return bustest.Hooks{
+				Connect: func(t *testing.T, address string) bus.Bus {
+					if address == "" {
+						address = b.Address()
+					}
+					o := o
+					o.URLs = []string{rabbitmqtest.URL10(address)}
+					return open(t, o)
+				},
+				Address:   b.Address(),
+				Kill:      b.Kill,
+				Boot:      func() { b.Boot(t) },
+				Listeners: 10_000,
+			}
 		})
 	})
 }

@@ -66,7 +66,7 @@ func RunBroker(t *testing.T, f func(t *testing.T) Hooks) {
 	}
 }
 
-// connect opens a connection that the test closes.
+// open opens a connection that the test closes.
 func (s *brokerSuite) open(address string) bus.Bus {
 	s.t.Helper()
 	b := s.Connect(s.t, address)
@@ -123,7 +123,7 @@ func (s *brokerSuite) listeners() {
 	host := func(i int) string { return fmt.Sprintf("host-%d.example.org", i) }
 	work := make(chan int)
 	var workers sync.WaitGroup
-	for range 64 {
+	for range 512 {
 		workers.Go(func() {
 			for i := range work {
 				if _, err := s.server.Serve(s.ctx, "agent", host(i), func(_ context.Context, method string, _ func(any) error) (any, error) {
@@ -205,14 +205,24 @@ func (s *brokerSuite) callerCut() {
 	result := s.background(started)
 	p.Cut()
 	s.unavailable(result)
-	s.kind(s.client.Call(s.ctx, target, "m", nil, nil), fault.Unavailable)
-	s.kind(s.client.Cast(s.ctx, target, "m", nil), fault.Unavailable)
-	if s.client.Notify(s.ctx, "x.y", nil) == nil || s.client.Fanout(s.ctx, "t", "m", nil) == nil {
-		s.t.Error("told the world without a connection")
+	var all sync.WaitGroup // each waits as long as it has patience
+	for what, f := range map[string]func() error{
+		"call":   func() error { return s.client.Call(s.ctx, target, "m", nil, nil) },
+		"cast":   func() error { return s.client.Cast(s.ctx, target, "m", nil) },
+		"fanout": func() error { return s.client.Fanout(s.ctx, "t", "m", nil) },
+		"notify": func() error { return s.client.Notify(s.ctx, "x.y", nil) },
+		"serve": func() error {
+			_, err := s.client.Serve(s.ctx, "t", "b", ok)
+			return err
+		},
+	} {
+		all.Go(func() {
+			if err := f(); !fault.Is(err, fault.Unavailable) {
+				s.t.Errorf("%s without a connection: %v", what, err)
+			}
+		})
 	}
-	if _, err := s.client.Serve(s.ctx, "t", "b", ok); err == nil {
-		s.t.Error("served without a connection")
-	}
+	s.wait(&all)
 	p.Heal()
 	s.eventually("call after the cut", func(ctx context.Context) error { return s.client.Call(ctx, target, "m", nil, nil) })
 	s.check(s.server.Notify(s.ctx, "x.z", nil))
