@@ -29,14 +29,15 @@ e2e: build guest
 	./deploy/packages.sh run client
 	TROPO_E2E=1 TROPO_BIN=$(CURDIR)/bin/tropo TROPO_GUEST=$(CURDIR)/$(GUEST) $(GO) test -count=1 -timeout 30m -v ./test/e2e/...
 
-# doc: gofmt, go vet and staticcheck
+# doc: go vet, staticcheck and gofumpt
 lint:
-	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)" || { echo "run make fmt" >&2; exit 1; }
 	$(GO) vet ./...
+	$(GO) tool -modfile=tools/tools.mod staticcheck ./...
+	@test -z "$$($(GO) tool -modfile=tools/tools.mod gofumpt -l $$(git ls-files '*.go') | tee /dev/stderr)" || { echo "run make fmt" >&2; exit 1; }
 
 # doc: format the code
 fmt:
-	gofmt -w $$(git ls-files '*.go')
+	$(GO) tool -modfile=tools/tools.mod gofumpt -w $$(git ls-files '*.go')
 
 # doc: write the golden files anew; look at the diff before committing it
 golden:
