@@ -162,4 +162,3 @@ func (a *Agent) tell(ctx context.Context, in compute.GuestsReport) error {
 	}
 	return nil
 }
-
