@@ -162,13 +162,22 @@ func (a *Agent) every(ctx context.Context, d time.Duration, name string, f func(
 func (a *Agent) watch(ctx context.Context) error {
 	for try := 0; ; try++ {
 		began := time.Now()
-		err := a.o.Driver.Watch(ctx, func(e driver.PortEvent) {
+		// From time to time anew: it begins with the state of every port, so
+		// what was lost is made good.
+		round, cancel := context.WithTimeout(ctx, a.o.SyncInterval)
+		err := a.o.Driver.Watch(round, func(e driver.PortEvent) {
 			if err := a.o.Manager.PortUp(ctx, e.PortID, e.Up); err != nil && ctx.Err() == nil {
 				a.log.LogAttrs(ctx, slog.LevelWarn, "port event was lost", slog.String("port", e.PortID), slog.String("error", err.Error()))
 			}
 		})
+		over := round.Err() != nil
+		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if over {
+			try = -1
+			continue
 		}
 		if time.Since(began) > longest {
 			try = 0

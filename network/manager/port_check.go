@@ -95,7 +95,7 @@ func (m *Manager) checkGroups(ctx context.Context, p *network.Port) error {
 	return nil
 }
 
-// inOneSubnet finds the port on a network that has the address.
+// portWith finds the port on a network that has the address; nil: none.
 func (m *Manager) portWith(ctx context.Context, networkID string, a netip.Addr) (*network.Port, error) {
 	list, err := m.store.PortsOf(ctx, db.Where().Raw("id IN (SELECT port_id FROM allocations WHERE network_id = ? AND address = ?)", networkID, a.String()))
 	if err != nil || len(list) == 0 {

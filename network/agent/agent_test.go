@@ -1,0 +1,361 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tropocloud/tropo/db/dbtest"
+	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/network"
+	"github.com/tropocloud/tropo/network/agent"
+	"github.com/tropocloud/tropo/network/driver"
+	"github.com/tropocloud/tropo/network/driver/fake"
+	"github.com/tropocloud/tropo/network/manager"
+	"github.com/tropocloud/tropo/network/store"
+)
+
+// served is a metadata server and a host with provider addresses that keep
+// what they are told.
+type served struct {
+	mu        sync.Mutex
+	networks  map[string]agent.MetadataPort
+	addresses map[netip.Prefix]bool
+}
+
+func (s *served) Ensure(_ context.Context, p agent.MetadataPort) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.networks[p.NetworkID] = p
+	return nil
+}
+
+func (s *served) Remove(_ context.Context, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.networks, id)
+	return nil
+}
+
+func (s *served) Sync(ctx context.Context, ports []agent.MetadataPort) error {
+	s.mu.Lock()
+	s.networks = map[string]agent.MetadataPort{}
+	s.mu.Unlock()
+	for _, p := range ports {
+		_ = s.Ensure(ctx, p)
+	}
+	return nil
+}
+
+func (s *served) EnsureProviderAddress(_ context.Context, p netip.Prefix) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addresses[p] = true
+	return nil
+}
+
+func (s *served) RemoveProviderAddress(_ context.Context, p netip.Prefix) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.addresses, p)
+	return nil
+}
+
+// lab is a manager over a database, a fake dataplane, and agents that come
+// and go.
+type lab struct {
+	t      *testing.T
+	m      *manager.Manager
+	store  *store.Store
+	driver *fake.Driver
+	served *served
+	hook   func(driver.Object, bool) error
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	ctx := t.Context()
+	st, err := store.New(ctx, dbtest.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := network.Config{
+		GlobalMTU: 1500, BaseMAC: "fa:16:3e:00:00:00", MaxFixedIPs: 5, MaxRoutes: 30, MaxDNS: 5, MaxHostRoutes: 20, MaxAddressPairs: 10, Zone: "nova", ExternalPhysical: "public", FlatNetworks: []string{"*"},
+		Quota: network.Quotas{Network: -1, Subnet: -1, Port: -1, Router: -1, FloatingIP: -1, SecurityGroup: -1, SecurityGroupRule: -1, SubnetPool: -1, RBACPolicy: -1, AddressGroup: -1},
+	}
+	m, err := manager.New(ctx, manager.Options{
+		Store: st, Config: conf, Log: slog.New(slog.DiscardHandler),
+		Dataplane: network.Dataplane{VIFType: "ovs", NetworkTypes: []string{"geneve", "flat"}, PhysicalNetworks: []string{"public"}, TunnelMTU: 1442, PhysicalMTU: 1500},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &lab{t: t, m: m, store: st, driver: fake.New(), served: &served{networks: map[string]agent.MetadataPort{}, addresses: map[netip.Prefix]bool{}}}
+}
+
+// agent makes a new one, as after a restart.
+func (l *lab) agent() *agent.Agent {
+	return agent.New(agent.Options{
+		Host: "host1", Rows: l.store, Manager: l.m, Driver: l.driver, Metadata: l.served, Provider: l.served, Wake: l.m.Wake(),
+		Log: slog.New(slog.DiscardHandler), Domain: "openstacklocal.", External: "public", Hook: l.hook,
+	})
+}
+
+func change(t *testing.T, v map[string]any) network.Change {
+	t.Helper()
+	v["project_id"] = "p"
+	c, err := network.NewChange(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func must[T any](t *testing.T) func(v T, err error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+type made struct{ ext, extSub, net, sub, router, port, fip string }
+
+// build makes one of each; the agent has not looked yet.
+func (l *lab) build() made {
+	t, ctx, m := l.t, l.t.Context(), l.m
+	t.Helper()
+	ext := must[*network.Network](t)(m.CreateNetwork(ctx, change(t, map[string]any{"router:external": true, "admin_state_up": true})))
+	es := must[*network.Subnet](t)(m.CreateSubnet(ctx, change(t, map[string]any{"network_id": ext.ID, "ip_version": 4, "cidr": "203.0.113.0/24"})))
+	n := must[*network.Network](t)(m.CreateNetwork(ctx, change(t, map[string]any{"port_security_enabled": true})))
+	s := must[*network.Subnet](t)(m.CreateSubnet(ctx, change(t, map[string]any{"network_id": n.ID, "ip_version": 4, "cidr": "10.0.0.0/24", "enable_dhcp": true})))
+	r := must[*network.Router](t)(m.CreateRouter(ctx, change(t, map[string]any{"external_gateway_info": map[string]any{"network_id": ext.ID}})))
+	must[*manager.Interface](t)(m.AddInterface(ctx, r.ID, s.ID, ""))
+	p := must[*network.Port](t)(m.CreatePort(ctx, change(t, map[string]any{"network_id": n.ID, "admin_state_up": true})))
+	f := must[*network.FloatingIP](t)(m.CreateFloatingIP(ctx, change(t, map[string]any{"floating_network_id": ext.ID, "port_id": p.ID})))
+	return made{ext.ID, es.ID, n.ID, s.ID, r.ID, p.ID, f.ID}
+}
+
+func (l *lab) settle(a *agent.Agent) error {
+	for {
+		n, _, err := a.Step(l.t.Context())
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// tear deletes everything.
+func (l *lab) tear(w made) {
+	t, ctx, m := l.t, l.t.Context(), l.m
+	t.Helper()
+	for _, err := range []error{
+		m.DeleteFloatingIP(ctx, w.fip, 0), m.DeletePort(ctx, w.port, 0), m.DeleteNetwork(ctx, w.net, 0),
+	} {
+		if err != nil && !fault.Is(err, fault.Conflict) {
+			t.Fatal(err)
+		}
+	}
+	must[*manager.Interface](t)(m.RemoveInterface(ctx, w.router, w.sub, ""))
+	for _, err := range []error{m.DeleteRouter(ctx, w.router, 0), m.DeleteNetwork(ctx, w.net, 0), m.DeleteNetwork(ctx, w.ext, 0)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	groups := must[[]network.SecurityGroup](t)(manager.List[network.SecurityGroup](ctx, m, manager.Query{}))
+	for _, g := range groups {
+		if err := m.DeleteSecurityGroup(ctx, g.ID, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// equal checks that the dataplane has what the rows say, and nothing else.
+func (l *lab) equal(a *agent.Agent) {
+	l.t.Helper()
+	drift, err := a.Sync(l.t.Context())
+	if err != nil || len(drift.Healed)+len(drift.Deleted) != 0 {
+		l.t.Errorf("the dataplane differed: %+v %v", drift, err)
+	}
+}
+
+// TestKilledAnywhere ends the agent before and after every call of the
+// driver, while things are made and while they are deleted: the next agent
+// finishes, and nothing is left or missing.
+func TestKilledAnywhere(t *testing.T) {
+	killed := errors.New("killed")
+	for stop := 0; ; stop++ {
+		l := newLab(t)
+		calls, died := 0, false
+		l.hook = func(driver.Object, bool) error {
+			if calls++; calls == stop+1 {
+				died = true
+				return killed
+			}
+			return nil
+		}
+		w := l.build()
+		err := l.settle(l.agent())
+		if died != errors.Is(err, killed) {
+			t.Fatalf("stop %d: %v", stop, err)
+		}
+		if stop%2 == 0 { // a restart looks at everything, or only follows marks
+			if _, err := l.agent().Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.settle(l.agent()); err != nil && !errors.Is(err, killed) {
+			t.Fatal(err)
+		}
+		if err := l.settle(l.agent()); err != nil {
+			t.Fatal(err)
+		}
+		l.equal(l.agent())
+		l.tear(w)
+		for range 3 {
+			if err := l.settle(l.agent()); err != nil && !errors.Is(err, killed) {
+				t.Fatal(err)
+			}
+		}
+		if left := must[[]driver.Object](t)(l.driver.Owned(t.Context())); len(left) != 0 {
+			t.Fatalf("stop %d: left in the dataplane: %v", stop, left)
+		}
+		if len(l.served.networks)+len(l.served.addresses) != 0 {
+			t.Fatalf("stop %d: left on the host: %v %v", stop, l.served.networks, l.served.addresses)
+		}
+		if n := must[int](t)(l.store.DirtyCount(t.Context())); n != 0 {
+			t.Fatalf("stop %d: %d marks left", stop, n)
+		}
+		if !died {
+			return
+		}
+	}
+}
+
+func TestHostServes(t *testing.T) {
+	l := newLab(t)
+	w := l.build()
+	if err := l.settle(l.agent()); err != nil {
+		t.Fatal(err)
+	}
+	if !l.served.addresses[netip.MustParsePrefix("203.0.113.1/24")] {
+		t.Errorf("the host has %v", l.served.addresses)
+	}
+	p, ok := l.served.networks[w.net]
+	if !ok || len(p.Addresses) != 1 || p.Addresses[0].Bits() != 24 || p.MTU != 1442 {
+		t.Errorf("metadata is served on %+v", p)
+	}
+	s, _ := l.driver.Object(driver.Object{Kind: driver.ObjectSubnet, ID: w.sub}).(driver.Subnet)
+	if s.Metadata != p.Addresses[0].Addr() {
+		t.Errorf("DHCP tells %s, metadata is at %s", s.Metadata, p.Addresses[0])
+	}
+	c := must[network.Change](t)(network.NewChange(map[string]any{"enable_dhcp": false}))
+	must[*network.Subnet](t)(l.m.UpdateSubnet(t.Context(), w.sub, c))
+	c = must[network.Change](t)(network.NewChange(map[string]any{"gateway_ip": nil}))
+	must[*network.Subnet](t)(l.m.UpdateSubnet(t.Context(), w.extSub, c))
+	if err := l.settle(l.agent()); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.served.addresses) != 0 {
+		t.Errorf("the host keeps %v", l.served.addresses)
+	}
+	if s, _ = l.driver.Object(driver.Object{Kind: driver.ObjectSubnet, ID: w.sub}).(driver.Subnet); s.DHCP || s.Metadata.IsValid() {
+		t.Errorf("the dataplane has %+v", s)
+	}
+	l.equal(l.agent())
+}
+
+// TestDataplaneAway keeps the marks while the dataplane does not answer.
+func TestDataplaneAway(t *testing.T) {
+	l := newLab(t)
+	l.driver.Fail(fault.Unavailablef("no answer"))
+	l.build()
+	a := l.agent()
+	n, _, err := a.Step(t.Context())
+	if err != nil || n == 0 {
+		t.Fatal(n, err)
+	}
+	if again, next, err := a.Step(t.Context()); err != nil || again != 0 || !next.After(time.Now()) {
+		t.Errorf("tried again at once: %d %s %v", again, next, err)
+	}
+	l.driver.Fail(nil)
+	drift := must[driver.Drift](t)(a.Sync(t.Context()))
+	if len(drift.Healed) == 0 {
+		t.Error("nothing was healed")
+	}
+	l.equal(a)
+}
+
+func TestDriftIsHealed(t *testing.T) {
+	l := newLab(t)
+	w := l.build()
+	a := l.agent()
+	if err := l.settle(a); err != nil {
+		t.Fatal(err)
+	}
+	lost := driver.Object{Kind: driver.ObjectRouter, ID: w.router}
+	l.driver.Lose(lost)
+	if err := l.driver.EnsureNetwork(t.Context(), driver.Network{ID: "stray", Type: driver.TypeGeneve}); err != nil {
+		t.Fatal(err)
+	}
+	drift := must[driver.Drift](t)(a.Sync(t.Context()))
+	if !slices.Contains(drift.Healed, lost) || len(drift.Deleted) != 1 || drift.Deleted[0].ID != "stray" {
+		t.Errorf("%+v", drift)
+	}
+}
+
+// TestRunFollows runs the agent as the service does: rows are followed, and
+// plugged ports come up.
+func TestRunFollows(t *testing.T) {
+	l := newLab(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- l.agent().Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}()
+	w := l.build()
+	until(t, func() bool { return l.driver.Object(driver.Object{Kind: driver.ObjectPort, ID: w.port}) != nil })
+	until(t, func() bool {
+		list := must[[]network.Agent](t)(manager.List[network.Agent](ctx, l.m, manager.Query{}))
+		return len(list) == 1
+	})
+	c := must[network.Change](t)(network.NewChange(map[string]any{"binding:host_id": "host1", "device_id": "vm", "device_owner": "compute:nova"}))
+	if p := must[*network.Port](t)(l.m.UpdatePort(ctx, w.port, c)); p.VIFType != "ovs" || p.Status != network.StatusDown {
+		t.Errorf("bound port %+v", p)
+	}
+	status := func(want string) func() bool {
+		return func() bool {
+			return must[*network.Port](t)(manager.Show[network.Port](ctx, l.m, w.port)).Status == want
+		}
+	}
+	l.driver.Plug(w.port, true)
+	until(t, status(network.StatusActive))
+	l.driver.Plug(w.port, false)
+	until(t, status(network.StatusDown))
+}
+
+// until waits for a condition that other goroutines bring about.
+func until(t *testing.T, f func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		select {
+		case <-deadline:
+			t.Fatal("did not happen in time")
+		case <-tick.C:
+		}
+	}
+}
