@@ -1,10 +1,7 @@
 package rest
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"time"
 
@@ -40,10 +36,13 @@ type Options struct {
 	Microversions *Microversions
 	// Schemas holds the JSON schemas as <name>.json; nil: none.
 	Schemas fs.FS
-	// PublicURL replaces the Host header in links; empty: as asked.
+	// PublicURL replaces the Host header in links; empty: as asked. It is
+	// what a proxy in front (TLS, another path) needs: X-Forwarded headers
+	// are not believed.
 	PublicURL string
 	// OptionalProject lets a project id stand in front of every path after
-	// the version segment (/v2.1/{project_id}/servers).
+	// the version segment (/v2.1/{project_id}/servers): 32 hex digits or a
+	// UUID. It is passed over: the caller's token says the project.
 	OptionalProject bool
 	// RequestIDHeader is an older name beside X-Openstack-Request-Id.
 	RequestIDHeader string
@@ -53,6 +52,9 @@ type Options struct {
 	Metrics *obs.Metrics // nil: none
 	Tracing *obs.Tracing // nil: none
 }
+
+// bodyTimeout bounds how long a JSON body may take to arrive.
+const bodyTimeout = time.Minute
 
 // API serves a service's routes. It implements http.Handler.
 type API struct {
@@ -106,7 +108,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		ctx = obs.WithTracing(ctx, a.opts.Tracing)
 	}
 	ctx, end := obs.StartSpan(ctx, a.opts.Service+" "+hr.Method, attribute.String("url.path", hr.URL.Path))
-	r := &Request{HTTP: hr.WithContext(ctx), api: a, header: http.Header{}, query: hr.URL.Query()}
+	r := &Request{HTTP: hr.WithContext(ctx), api: a, out: w, header: http.Header{}, query: hr.URL.Query()}
 	r.header.Set("X-Openstack-Request-Id", id)
 	if a.opts.RequestIDHeader != "" {
 		r.header.Set(a.opts.RequestIDHeader, id)
@@ -123,6 +125,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	}
 	if a.opts.Metrics != nil {
 		a.opts.Metrics.ObserveHTTP(a.opts.Service, hr.Method, pattern, code, time.Since(start))
+	}
+	if !a.opts.Log.Enabled(r.Context(), slog.LevelDebug) {
+		return
 	}
 	a.opts.Log.LogAttrs(r.Context(), slog.LevelDebug, "request",
 		slog.String("service", a.opts.Service), slog.String("method", hr.Method), slog.String("path", hr.URL.Path),
@@ -249,7 +254,9 @@ func (a *API) dispatch(r *Request, n *node, vals []string) error {
 			key = k
 		}
 	}
+	gated := false
 	for _, c := range list {
+		gated = gated || actions && c.Action == key
 		if c.Action != key || r.version.Less(c.Since) || c.Until != (Version{}) && c.Until.Less(r.version) {
 			continue
 		}
@@ -260,8 +267,8 @@ func (a *API) dispatch(r *Request, n *node, vals []string) error {
 		}
 		return nil
 	}
-	if actions {
-		return fault.Invalidf("There is no such action: %s", key)
+	if actions && !gated {
+		return fault.Invalidf("There is no such action: %s", shorten(key))
 	}
 	return fault.New(fault.NotFound, "The resource could not be found in API version %s.", r.version)
 }
@@ -271,6 +278,16 @@ func readBody(r *Request, list []*Route) error {
 	for _, c := range list {
 		limit = max(limit, c.MaxBody)
 	}
+	if r.HTTP.Body == nil || r.HTTP.Body == http.NoBody {
+		return nil
+	}
+	if r.HTTP.ContentLength > limit {
+		return fault.New(fault.TooLarge, "The request's body is larger than %d bytes.", limit)
+	}
+	// A client that dribbles its body must not hold us for ever.
+	if c := http.NewResponseController(r.out); c.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil {
+		defer func() { _ = c.SetReadDeadline(time.Time{}) }()
+	}
 	b, err := io.ReadAll(io.LimitReader(r.HTTP.Body, limit+1))
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err, "The request's body could not be read.")
@@ -279,6 +296,9 @@ func readBody(r *Request, list []*Route) error {
 		return fault.New(fault.TooLarge, "The request's body is larger than %d bytes.", limit)
 	}
 	r.body = b
+	if len(b) > 0 && json.Valid(b) { // otherwise the one who reads it complains
+		return checkJSON(b)
+	}
 	return nil
 }
 
@@ -321,6 +341,9 @@ func (a *API) admit(r *Request) error {
 	}
 	if r.target == nil {
 		c := r.Caller()
+		if c == nil { // an open route with a rule
+			c = &auth.Identity{}
+		}
 		r.target = policy.Target{"project_id": c.Project.ID, "tenant_id": c.Project.ID, "user_id": c.User.ID, "domain_id": c.Domain.ID}
 	}
 	if err := r.Check(rt.PolicyRule, r.target); err != nil {
@@ -341,106 +364,6 @@ func pick(list []schemaAt, v Version) string {
 		}
 	}
 	return name
-}
-
-// write renders the answer or the fault and returns the status.
-func (a *API) write(w http.ResponseWriter, r *Request, res any, err error) int {
-	h := w.Header()
-	for k, v := range r.header {
-		h[k] = v
-	}
-	if err != nil {
-		return a.writeError(w, r, err)
-	}
-	out, ok := res.(*Response)
-	if !ok {
-		out = &Response{Body: res}
-	}
-	for k, v := range out.Header {
-		h[k] = v
-	}
-	code := out.Status
-	if code == 0 {
-		code = r.route.Status
-	}
-	head := r.HTTP.Method == http.MethodHead
-	if out.Stream != nil {
-		defer func() { _ = out.Stream.Close() }()
-		w.WriteHeader(max(code, http.StatusOK))
-		if !head {
-			if _, err := io.Copy(w, out.Stream); err != nil {
-				a.opts.Log.LogAttrs(r.Context(), slog.LevelInfo, "answer was cut", slog.String("error", err.Error()))
-				panic(http.ErrAbortHandler) // the client must see that it is incomplete
-			}
-		}
-		return max(code, http.StatusOK)
-	}
-	var body []byte
-	switch b := out.Body.(type) {
-	case nil:
-	case []byte:
-		body = b
-	default:
-		if body, err = encode(b); err != nil {
-			return a.writeError(w, r, err)
-		}
-		if h.Get("Content-Type") == "" {
-			h.Set("Content-Type", "application/json")
-		}
-	}
-	if code == 0 {
-		code = http.StatusOK
-		if body == nil {
-			code = http.StatusNoContent
-		}
-	}
-	if code != http.StatusNoContent {
-		h.Set("Content-Length", strconv.Itoa(len(body)))
-	}
-	w.WriteHeader(code)
-	if !head && code != http.StatusNoContent {
-		_, _ = w.Write(body)
-	}
-	return code
-}
-
-func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, fmt.Errorf("render answer: %w", err)
-	}
-	return bytes.TrimRight(b.Bytes(), "\n"), nil
-}
-
-func (a *API) writeError(w http.ResponseWriter, r *Request, err error) int {
-	f, ok := fault.As(err)
-	if !ok || f.Kind == "" || f.Kind == fault.Internal {
-		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-			f = fault.Unavailablef("The client went away.")
-		} else {
-			a.opts.Log.LogAttrs(r.Context(), slog.LevelError, "request failed", slog.String("service", a.opts.Service),
-				slog.String("method", r.HTTP.Method), slog.String("path", r.HTTP.URL.Path), slog.String("error", err.Error()))
-			f = fault.New(fault.Internal, "An unexpected error prevented the server from fulfilling your request. Tell the operator this id: %s", obs.RequestID(r.Context()))
-		}
-	}
-	h := w.Header()
-	code := a.opts.Errors.Status(f.Kind)
-	ct, body := a.opts.Errors.Document(f, code, obs.RequestID(r.Context()))
-	if code == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", "Keystone uri=\""+a.opts.AuthURL+"\"")
-	}
-	if code == http.StatusServiceUnavailable {
-		h.Set("Retry-After", "1")
-	}
-	h.Set("Content-Type", ct)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(code)
-	if r.HTTP.Method != http.MethodHead {
-		_, _ = w.Write(body)
-	}
-	return code
 }
 
 // queryDocument is the query as schemas see it.

@@ -21,7 +21,7 @@ type PageOptions struct {
 	SortParam string
 }
 
-// Page reads limit, marker, sort_key, sort_dir and page_reverse. Wrong values
+// Page reads limit (0: as many as the service gives at most), marker, sort_key, sort_dir and page_reverse. Wrong values
 // are fault.Invalid and name the parameter.
 func (r *Request) Page(o PageOptions) (db.Page, error) {
 	q := r.query
@@ -37,7 +37,9 @@ func (r *Request) Page(o PageOptions) (db.Page, error) {
 		if err != nil || n < 0 {
 			return p, fault.Invalidf("Invalid input for query parameters limit. Value: %s. It must be an integer of 0 or more.", q.Get("limit"))
 		}
-		p.Limit = min(n, o.Max)
+		if p.Limit = min(n, o.Max); n == 0 { // "no limit" means ours
+			p.Limit = o.Max
+		}
 	}
 	keys, dirs := q["sort_key"], q["sort_dir"]
 	if s := q.Get(o.SortParam); o.SortParam != "" && s != "" {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/tropocloud/tropo/auth"
@@ -21,6 +22,7 @@ type Request struct {
 	HTTP *http.Request
 
 	api     *API
+	out     http.ResponseWriter
 	route   *Route
 	vars    map[string]string
 	query   url.Values
@@ -61,22 +63,49 @@ func (r *Request) Target() policy.Target { return r.target }
 // Body is the raw body (already bounded and checked against the schema).
 func (r *Request) Body() []byte { return r.body }
 
-// Decode reads the JSON body into v. Numbers that do not fit and wrong types
-// are the client's errors.
+// Decode reads the JSON body into v. Numbers that do not fit, wrong types and
+// keys spelt in other letters than v's tags are the client's errors.
 func (r *Request) Decode(v any) error {
 	dec := json.NewDecoder(bytes.NewReader(r.body))
 	dec.UseNumber()
 	if err := dec.Decode(v); err != nil {
 		var te *json.UnmarshalTypeError
-		if errors.As(err, &te) {
-			return fault.Invalidf("Invalid input for field/attribute %s. Value: a JSON %s is not a %s.", te.Field, te.Value, te.Type.Kind())
-		}
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.As(err, &te) && te.Field == "":
+			return fault.Invalidf("Malformed request body: a JSON %s stands where %s is expected.", te.Value, jsonName(te.Type))
+		case te != nil:
+			return fault.Invalidf("Invalid input for field/attribute %s: got %s, want %s.", te.Field, te.Value, jsonName(te.Type))
+		case errors.Is(err, io.EOF):
 			return fault.Invalidf("The request needs a JSON body.")
+		}
+		if f, ok := fault.As(err); ok { // a type that reads itself
+			return f
 		}
 		return fault.Invalidf("Malformed request body: the body is not valid JSON.")
 	}
-	return nil
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return fault.Invalidf("Malformed request body: something follows the JSON document.")
+	}
+	return checkKeys(r.body, reflect.TypeOf(v))
+}
+
+// jsonName is what a Go type is in JSON.
+func jsonName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return "object"
+	case reflect.Slice, reflect.Array:
+		return "array"
+	case reflect.Bool:
+		return "boolean"
+	case reflect.String:
+		return "string"
+	case reflect.Float32, reflect.Float64:
+		return "number"
+	case reflect.Pointer:
+		return jsonName(t.Elem())
+	}
+	return "integer"
 }
 
 // Allowed reports whether the caller passes another rule on the same target,
@@ -93,13 +122,15 @@ func (r *Request) Check(rule string, target policy.Target) error {
 }
 
 // Base is the URL under which the client reached this service, without a
-// slash at the end, for links: "http://host:port/compute".
+// slash at the end, for links: "http://host:port/compute". Behind a proxy set
+// Options.PublicURL: X-Forwarded headers, which anybody can send, are not
+// believed.
 func (r *Request) Base() string {
 	if b := r.api.opts.PublicURL; b != "" {
 		return b
 	}
 	scheme := "http"
-	if r.HTTP.TLS != nil || r.HTTP.Header.Get("X-Forwarded-Proto") == "https" {
+	if r.HTTP.TLS != nil {
 		scheme = "https"
 	}
 	return scheme + "://" + r.HTTP.Host + prefix(r.HTTP)

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 
@@ -81,18 +83,94 @@ func explain(err error) error {
 		return fault.Wrap(fault.Invalid, err, "The request body does not fit its schema.")
 	}
 	for len(ve.Causes) > 0 {
+		if p, ok := ve.ErrorKind.(*kind.PropertyNames); ok {
+			return located(ve, reason(p))
+		}
+		if wants := alternatives(ve); wants != "" {
+			return located(ve, wants)
+		}
 		deepest := ve.Causes[0]
 		for _, c := range ve.Causes {
-			if len(c.InstanceLocation) > len(deepest.InstanceLocation) {
+			if depth(c) > depth(deepest) {
 				deepest = c
 			}
 		}
 		ve = deepest
 	}
-	why := ve.ErrorKind.LocalizedString(message.NewPrinter(language.English))
-	at := strings.Join(ve.InstanceLocation, "/")
+	return located(ve, reason(ve.ErrorKind))
+}
+
+func located(ve *jsonschema.ValidationError, why string) error {
+	at := shorten(strings.Join(ve.InstanceLocation, "/"))
 	if at == "" {
 		return fault.Invalidf("Invalid request: %s.", why)
 	}
 	return fault.Invalidf("Invalid input for field/attribute %s: %s.", at, why)
+}
+
+// depth is the length of the longest location among a cause's own causes.
+func depth(ve *jsonschema.ValidationError) int {
+	n := len(ve.InstanceLocation)
+	for _, c := range ve.Causes {
+		n = max(n, depth(c))
+	}
+	return n
+}
+
+// alternatives says for an anyOf or oneOf of which no branch fits the value
+// itself what each of them wants, and nothing where a branch got further.
+func alternatives(ve *jsonschema.ValidationError) string {
+	switch ve.ErrorKind.(type) {
+	case *kind.AnyOf, *kind.OneOf:
+	default:
+		return ""
+	}
+	var whys, types []string
+	got := ""
+	for _, c := range ve.Causes {
+		for len(c.Causes) == 1 {
+			c = c.Causes[0]
+		}
+		if depth(c) > len(ve.InstanceLocation) || len(c.Causes) > 1 {
+			return ""
+		}
+		if t, ok := c.ErrorKind.(*kind.Type); ok {
+			got, types = t.Got, append(types, t.Want...)
+			continue
+		}
+		if why := reason(c.ErrorKind); !slices.Contains(whys, why) {
+			whys = append(whys, why)
+		}
+	}
+	if len(whys) == 0 && len(types) > 0 {
+		slices.Sort(types)
+		return "got " + got + ", want " + strings.Join(slices.Compact(types), " or ")
+	}
+	return strings.Join(whys, ", or ")
+}
+
+// reason is what a user can do about one failed keyword.
+func reason(k jsonschema.ErrorKind) string {
+	switch k := k.(type) {
+	case *kind.Pattern:
+		return fmt.Sprintf("%q does not match the pattern %s", shorten(k.Got), k.Want)
+	case *kind.Format:
+		return fmt.Sprintf("%q is not a valid %s", shorten(fmt.Sprint(k.Got)), k.Want)
+	case *kind.OneOf:
+		if len(k.Subschemas) > 0 {
+			return "the value fits more than one of the forms that exclude each other"
+		}
+		return "the value fits none of the allowed forms"
+	case *kind.AnyOf:
+		return "the value fits none of the allowed forms"
+	case *kind.Not, *kind.FalseSchema:
+		return "this value is not allowed here"
+	case *kind.UniqueItems:
+		return fmt.Sprintf("items %d and %d are the same; each may stand once", k.Duplicates[0], k.Duplicates[1])
+	case *kind.Contains:
+		return "a required item is missing"
+	case *kind.PropertyNames:
+		return fmt.Sprintf("%q is not allowed as a key", shorten(k.Property))
+	}
+	return k.LocalizedString(message.NewPrinter(language.English))
 }
