@@ -1,0 +1,341 @@
+// Package computetest makes a whole compute service for tests: store, manager,
+// agents on simulated hypervisors and the API, with pretended neighbours.
+package computetest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tropocloud/tropo/auth"
+	"github.com/tropocloud/tropo/bus"
+	"github.com/tropocloud/tropo/bus/inproc"
+	"github.com/tropocloud/tropo/compute"
+	"github.com/tropocloud/tropo/compute/agent"
+	"github.com/tropocloud/tropo/compute/api"
+	"github.com/tropocloud/tropo/compute/driver/fake"
+	"github.com/tropocloud/tropo/compute/manager"
+	"github.com/tropocloud/tropo/compute/store"
+	"github.com/tropocloud/tropo/config"
+	"github.com/tropocloud/tropo/db"
+	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/rest"
+	"github.com/tropocloud/tropo/task"
+)
+
+// Options adapt a Cloud.
+type Options struct {
+	DB     *db.DB
+	Hosts  []string // "host1" if empty
+	Config func(*compute.Config)
+	Peers  *Peers // a fresh one if nil
+	// Hook is the engine's, see task.Options.
+	Hook func(saga, step string, undo bool, w task.When)
+	// Fail is the drivers', see fake.Config.
+	Fail func(ctx context.Context, method, serverID string) error
+	// Dir keeps the simulated guests of a host in files, so that they survive
+	// Stop; empty: a temporary folder.
+	Dir string
+}
+
+// Cloud is a running compute service. Parts may be stopped and started again.
+type Cloud struct {
+	T       testing.TB
+	Peers   *Peers
+	Store   *store.Store
+	Manager *manager.Manager
+	Tasks   *task.Engine
+	Bus     bus.Bus
+	API     *rest.API
+	Drivers map[string]*fake.Fake
+	Dir     string
+
+	opts Options
+	stop []func()
+}
+
+// Personas are the tokens that the validator knows.
+const (
+	Admin   = "admin-token"
+	Member  = "member-token"
+	Reader  = "reader-token"
+	Foreign = "foreign-token" // a member of another project
+	Service = "service-token"
+)
+
+// Validator knows the personas.
+type Validator struct{}
+
+// Validate implements auth.Validator.
+func (Validator) Validate(_ context.Context, token string) (*auth.Identity, error) {
+	id := &auth.Identity{
+		Token: token, User: auth.Ref{ID: User, Name: "user"}, UserDomain: auth.Ref{ID: "default"}, Project: auth.Ref{ID: Project, Name: "project"}, ProjectDomain: auth.Ref{ID: "default"},
+		ExpiresAt: time.Now().Add(time.Hour), IssuedAt: time.Now(),
+	}
+	roles := []string{"member", "reader"}
+	switch token {
+	case Admin:
+		id.User.ID, roles = "admin", []string{"admin", "member", "reader"}
+	case Member:
+	case Reader:
+		roles = []string{"reader"}
+	case Foreign:
+		id.User.ID, id.Project.ID = "foreign", Other
+	case Service:
+		id.User.ID, id.Project.ID, roles = "nova", "service", []string{"admin", "service"}
+	default:
+		return nil, fault.Unauthenticatedf("The request you have made requires authentication.")
+	}
+	for _, r := range roles {
+		id.Roles = append(id.Roles, auth.Ref{ID: r, Name: r})
+	}
+	return id, nil
+}
+
+// New starts a service that ends with the test.
+func New(t testing.TB, o Options) *Cloud {
+	t.Helper()
+	if o.Peers == nil {
+		o.Peers = NewPeers()
+	}
+	if len(o.Hosts) == 0 {
+		o.Hosts = []string{"host1"}
+	}
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	c := &Cloud{T: t, Peers: o.Peers, Dir: o.Dir, opts: o}
+	c.Start()
+	t.Cleanup(c.Stop)
+	c.Ready()
+	return c
+}
+
+// Start starts the service over what an earlier one left.
+func (c *Cloud) Start() {
+	c.T.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	level := slog.LevelError
+	if os.Getenv("TROPO_TEST_LOG") != "" {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	var conf compute.Config
+	c.must(config.Load(&conf, config.Sources{}))
+	conf.ReportInterval, conf.SyncInterval = time.Second, 200*time.Millisecond
+	if c.opts.Config != nil {
+		c.opts.Config(&conf)
+	}
+	transport := &rest.InProcess{}
+	transport.Add("cloud", c.Peers)
+	session := auth.NewSession(auth.SessionOptions{AuthURL: "http://cloud/identity/v3", Username: "nova", Password: func() string { return "secret" }, Transport: transport})
+	c.Bus = inproc.New(inproc.Options{})
+	var err error
+	c.Store, err = store.New(ctx, c.opts.DB)
+	c.must(err)
+	c.Tasks, err = task.New(ctx, c.opts.DB, task.Options{Owner: "test", Log: log, Hook: c.opts.Hook})
+	c.must(err)
+	c.Manager, err = manager.New(ctx, manager.Options{Store: c.Store, Config: conf, Tasks: c.Tasks, Bus: c.Bus, Session: session, Host: "control", Log: log})
+	c.must(err)
+	stopServe, err := c.Manager.Serve(ctx)
+	c.must(err)
+	c.API, err = api.New(c.Manager, api.Options{Validator: Validator{}, Log: log})
+	c.must(err)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = c.Tasks.Run(ctx) })
+	c.Drivers = map[string]*fake.Fake{}
+	for _, h := range c.opts.Hosts {
+		d, err := fake.New(fake.Config{Dir: filepath.Join(c.Dir, h), Hostname: h, Fail: c.opts.Fail})
+		c.must(err)
+		c.Drivers[h] = d
+		a, err := agent.New(ctx, agent.Options{Host: h, IP: "127.0.0.1", Driver: d, Bus: c.Bus, Session: session, WorkDir: filepath.Join(c.Dir, h+"-work"), Config: conf, Log: log})
+		c.must(err)
+		wg.Go(func() { _ = a.Run(ctx) })
+	}
+	c.stop = []func(){cancel, stopServe, wg.Wait, func() { _ = c.Bus.Close() }}
+}
+
+// Stop ends the service as a crash does: steps under way see their context end
+// and are not recorded.
+func (c *Cloud) Stop() {
+	for _, f := range c.stop {
+		f()
+	}
+	c.stop = nil
+}
+
+func (c *Cloud) must(err error) {
+	c.T.Helper()
+	if err != nil {
+		c.T.Fatal(err)
+	}
+}
+
+// Ready waits until placement knows every host.
+func (c *Cloud) Ready() {
+	c.T.Helper()
+	c.Wait("hosts are known", func() bool {
+		n := 0
+		nodes, err := c.Store.Nodes(context.Background())
+		for _, v := range nodes {
+			if v.Synced {
+				n++
+			}
+		}
+		return err == nil && n == len(c.opts.Hosts)
+	})
+}
+
+// Wait polls until ok holds, for at most 20 seconds.
+func (c *Cloud) Wait(what string, ok func() bool) {
+	c.T.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		if ok() {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	c.T.Fatalf("timeout: %s", what)
+}
+
+// Answer is what the API said.
+type Answer struct {
+	Code   int
+	Header http.Header
+	Body   m
+	Text   string
+}
+
+// Call asks the API. version may be empty.
+func (c *Cloud) Call(token, version, method, path string, body any) Answer {
+	c.T.Helper()
+	var in io.Reader = http.NoBody
+	if body != nil {
+		text, ok := body.(string)
+		if !ok {
+			b, err := json.Marshal(body)
+			c.must(err)
+			text = string(b)
+		}
+		in = bytes.NewBufferString(text)
+	}
+	r := httptest.NewRequest(method, "http://cloud"+path, in)
+	r.Header.Set("X-Auth-Token", token)
+	if version != "" {
+		r.Header.Set("OpenStack-API-Version", "compute "+version)
+	}
+	w := httptest.NewRecorder()
+	c.API.ServeHTTP(w, r)
+	a := Answer{Code: w.Code, Header: w.Header(), Text: w.Body.String(), Body: m{}}
+	if strings.HasPrefix(a.Text, "{") {
+		c.must(json.Unmarshal([]byte(a.Text), &a.Body))
+	}
+	return a
+}
+
+// Get is the value at a path of keys ("server", "status").
+func (a Answer) Get(keys ...string) any {
+	var at any = a.Body
+	for _, k := range keys {
+		doc, _ := at.(m)
+		at = doc[k]
+	}
+	return at
+}
+
+// Must is Call that expects a status.
+func (c *Cloud) Must(code int, token, version, method, path string, body any) Answer {
+	c.T.Helper()
+	a := c.Call(token, version, method, path, body)
+	if a.Code != code {
+		c.T.Fatalf("%s %s: got %d, want %d: %s", method, path, a.Code, code, a.Text)
+	}
+	return a
+}
+
+// Flavor makes a flavor with id "1" and returns its id.
+func (c *Cloud) Flavor() string {
+	c.T.Helper()
+	c.Must(200, Admin, "", "POST", "/v2.1/flavors", m{"flavor": m{"id": "1", "name": "m1.tiny", "ram": 512, "vcpus": 1, "disk": 1}})
+	return "1"
+}
+
+// Boot asks for a server of flavor "1" and returns its id.
+func (c *Cloud) Boot(name string, more m) string {
+	c.T.Helper()
+	server := m{"name": name, "flavorRef": "1", "imageRef": ImageID, "networks": []m{{"uuid": NetworkID}}}
+	for k, v := range more {
+		server[k] = v
+	}
+	return c.Must(202, Member, "", "POST", "/v2.1/servers", m{"server": server}).Get("server", "id").(string)
+}
+
+// Status waits until a server has a status and no task.
+func (c *Cloud) Status(id, want string) Answer {
+	c.T.Helper()
+	var last Answer
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		last = c.Call(Admin, "", "GET", "/v2.1/servers/"+id, nil)
+		if last.Get("server", "status") == want && last.Get("server", "OS-EXT-STS:task_state") == nil {
+			return last
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	c.T.Fatalf("server %s is not %s: %s", id, want, last.Text)
+	return last
+}
+
+// Gone waits until a server is deleted.
+func (c *Cloud) Gone(id string) {
+	c.T.Helper()
+	c.Wait("server "+id+" is deleted", func() bool {
+		return c.Call(Admin, "", "GET", "/v2.1/servers/"+id, nil).Code == 404
+	})
+}
+
+// Leaks lists everything that is left of servers: rows, sagas, allocations,
+// ports, guests. given are ports that were there before.
+func (c *Cloud) Leaks(given ...string) []string {
+	c.T.Helper()
+	ctx := context.Background()
+	var out []string
+	for _, table := range []string{"servers", "server_ports", "server_tags", "sagas"} {
+		n, err := db.Count(ctx, c.opts.DB, "SELECT count(*) FROM "+table)
+		c.must(err)
+		if n > 0 {
+			out = append(out, fmt.Sprintf("%d rows of %s", n, table))
+		}
+	}
+	c.Peers.Do(func() {
+		for id := range c.Peers.Allocations {
+			out = append(out, "allocation of "+id)
+		}
+		for id, p := range c.Peers.Ports {
+			mine := strings.Contains(strings.Join(given, " "), id)
+			if !mine {
+				out = append(out, "port "+id)
+			} else if p["device_id"] != "" || p["binding:host_id"] != nil && p["binding:host_id"] != "" {
+				out = append(out, "bound port "+id)
+			}
+		}
+	})
+	for h, d := range c.Drivers {
+		list, err := d.List(ctx)
+		c.must(err)
+		for _, g := range list {
+			out = append(out, "guest "+g.ID+" on "+h)
+		}
+	}
+	return out
+}
