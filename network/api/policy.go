@@ -58,7 +58,7 @@ func describe(name string) string {
 func defaults() [][2]string {
 	sharedNet := " or rule:shared or rule:external"
 	table := [][2]string{
-		{"get_extension", anyReader + " or role:member or role:manager"},
+		{"get_extension", anyReader + " or role:member or role:manager"}, {"list_resources", anyReader + " or role:member or role:manager"},
 		{"create_network", member}, {"update_network", member}, {"delete_network", member},
 		{"get_network", reader + sharedNet},
 		{"create_subnet", netOwner}, {"get_subnet", reader + sharedNet + " or " + netReader},

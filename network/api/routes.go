@@ -59,7 +59,8 @@ func (a *api) routes() []rest.Route {
 func (a *api) usual(res *resource) []rest.Route {
 	name, one := res.kind.Name, res.path+"/{id}"
 	table := []rest.Route{
-		rest.GET(res.path, a.list(res), rest.Policy("get_"+name)),
+		// Each object in a list passes its own rule, as in Neutron.
+		rest.GET(res.path, a.list(res), rest.Policy("list_resources")),
 		rest.GET(one, a.show(res), rest.Policy("get_"+name), rest.Load(a.load(res)), rest.Hide()),
 	}
 	if res.create != nil {

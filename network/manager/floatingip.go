@@ -246,16 +246,21 @@ func (m *Manager) DeleteFloatingIP(ctx context.Context, id string, ifMatch int) 
 		if f.PortID != nil {
 			m.changedPort(ctx, *f.PortID)
 		}
-		if _, err := store.Delete(ctx, m.store, f); err != nil {
-			return err
-		}
-		p, err := store.Get[network.Port](ctx, m.store, f.OwnPort)
-		if err != nil {
-			return err
-		}
-		if err := m.dropPort(ctx, p); err != nil {
-			return err
-		}
-		return m.mark(ctx, network.DirtyFloatingIP, id)
+		return m.dropFloating(ctx, f)
 	})
+}
+
+// dropFloating deletes a floating IP with the port that holds its address.
+func (m *Manager) dropFloating(ctx context.Context, f *network.FloatingIP) error {
+	if _, err := store.Delete(ctx, m.store, f); err != nil {
+		return err
+	}
+	p, err := store.Get[network.Port](ctx, m.store, f.OwnPort)
+	if err != nil {
+		return err
+	}
+	if err := m.dropPort(ctx, p); err != nil {
+		return err
+	}
+	return m.mark(ctx, network.DirtyFloatingIP, f.ID)
 }

@@ -98,6 +98,9 @@ func orAll(target string) string {
 // DeleteNetwork deletes a network that no port uses, with its subnets.
 func (m *Manager) DeleteNetwork(ctx context.Context, id string, ifMatch int) error {
 	return remove(ctx, m, id, ifMatch, func(ctx context.Context, n *network.Network) error {
+		if err := m.dropIdleFloating(ctx, id); err != nil {
+			return err
+		}
 		ports, err := m.store.PortsOf(ctx, db.Where().Eq("network_id", id))
 		if err != nil {
 			return err
@@ -130,6 +133,21 @@ func (m *Manager) DeleteNetwork(ctx context.Context, id string, ifMatch int) err
 		}
 		return m.mark(ctx, network.DirtyNetwork, id)
 	})
+}
+
+// dropIdleFloating deletes the floating IPs of a network that lead nowhere:
+// they go with it.
+func (m *Manager) dropIdleFloating(ctx context.Context, id string) error {
+	fips, err := store.Select[network.FloatingIP](ctx, m.store, db.Where().Eq("floating_network_id", id).Eq("port_id", nil))
+	if err != nil {
+		return err
+	}
+	for i := range fips {
+		if err := m.dropFloating(ctx, &fips[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // autoDeleted says that a port goes with its network.
