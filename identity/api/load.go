@@ -142,6 +142,9 @@ func loadSubject(a *API, r *rest.Request, o *objects, t policy.Target) (err erro
 	if o.token, err = a.m.SubjectToken(r.Context(), text, boolParam(r, "allow_expired")); err == nil {
 		t["target.token.user_id"] = o.token.User.ID
 	}
+	if fault.Is(err, fault.NotFound) {
+		t["target.token.user_id"] = r.Caller().User.ID // everybody may learn that a text is no token
+	}
 	return err
 }
 

@@ -64,7 +64,7 @@ func (m *Manager) Implications(ctx context.Context, priorID string) ([]identity.
 const RootRole = "admin"
 
 // Imply makes a role imply another. Rings are allowed; the root role and a
-// role of another domain are not.
+// role of a domain by one of none are not.
 func (m *Manager) Imply(ctx context.Context, i identity.Implication) error {
 	prior, err := m.store.Roles.Get(ctx, i.PriorID)
 	if err != nil {
@@ -77,8 +77,8 @@ func (m *Manager) Imply(ctx context.Context, i identity.Implication) error {
 	if implied.Name == RootRole {
 		return fault.Forbiddenf("%s cannot be an implied roles.", i.ImpliedID)
 	}
-	if implied.DomainID != "" && implied.DomainID != prior.DomainID {
-		return fault.Forbiddenf("Role %s of a domain cannot be implied by a role outside of the domain.", i.ImpliedID)
+	if implied.DomainID != "" && prior.DomainID == "" {
+		return fault.Forbiddenf("Role %s of a domain cannot be implied by a role of none.", i.ImpliedID)
 	}
 	return m.change(ctx, func(ctx context.Context) error { return m.store.Imply(ctx, i) })
 }
