@@ -28,7 +28,7 @@ func (tokens) Validate(_ context.Context, token string) (*auth.Identity, error) 
 	return &auth.Identity{Token: token, User: auth.Ref{ID: token}, Project: auth.Ref{ID: "p-" + token}, Roles: []auth.Ref{{Name: token}}, ExpiresAt: time.Now().Add(time.Hour)}, nil
 }
 
-func newAPI(t *testing.T) *rest.API {
+func newAPI(t testing.TB) *rest.API {
 	t.Helper()
 	enforcer, err := policy.NewEnforcer([]policy.Rule{
 		{Name: "any", Check: "@"}, {Name: "admin", Check: "role:admin"}, {Name: "owner", Check: "project_id:%(project_id)s"},

@@ -84,7 +84,7 @@ func explain(err error) error {
 	}
 	for len(ve.Causes) > 0 {
 		if p, ok := ve.ErrorKind.(*kind.PropertyNames); ok {
-			return located(ve, reason(p))
+			return fault.Invalidf("Invalid request: %s.", reason(p)) // its location is not to be relied on
 		}
 		if wants := alternatives(ve); wants != "" {
 			return located(ve, wants)

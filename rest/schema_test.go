@@ -36,7 +36,7 @@ func TestSchemaMessages(t *testing.T) {
 		`{"name":"a","list":[{"x":""}]}`: at + `list/0/x: got string, want integer.`,
 		`{"name":"a","list":[1]}`:        at + `list/0: got number, want object or string.`,
 		`{"name":"a","list":["a","a"]}`:  at + `list: items 0 and 1 are the same; each may stand once.`,
-		`{"name":"a","keys":{"A":1}}`:    at + `keys: "A" is not allowed as a key.`,
+		`{"name":"a","keys":{"A":1}}`:    `Invalid request: "A" is not allowed as a key.`,
 		`{"name":"a","both":"x"}`:        at + `both: the value fits more than one of the forms that exclude each other.`,
 		`{"name":"a","never":1}`:         at + `never: this value is not allowed here.`,
 		`{"name":"a"}`:                   "",
