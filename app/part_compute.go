@@ -1,0 +1,90 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	computeagent "github.com/tropocloud/tropo/compute/agent"
+	computeapi "github.com/tropocloud/tropo/compute/api"
+	"github.com/tropocloud/tropo/compute/driver"
+	"github.com/tropocloud/tropo/compute/driver/qemu"
+	computemanager "github.com/tropocloud/tropo/compute/manager"
+	computestore "github.com/tropocloud/tropo/compute/store"
+	"github.com/tropocloud/tropo/lib/diskimage"
+)
+
+func startCompute(ctx context.Context, s *System) error {
+	d, err := s.openDB(ctx, "compute")
+	if err != nil {
+		return err
+	}
+	st, err := computestore.New(ctx, d)
+	if err != nil {
+		return err
+	}
+	tasks, err := s.engine(ctx, "compute", d)
+	if err != nil {
+		return err
+	}
+	c := s.o.Config.Compute
+	c.MetadataSecret = s.secrets.Metadata
+	m, err := computemanager.New(ctx, computemanager.Options{
+		Store: st, Config: c, Tasks: tasks, Bus: s.bus, Session: s.session("nova"), Host: s.host, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	stop, err := m.Serve(s.ctx)
+	if err != nil {
+		return err
+	}
+	s.onStop(stopper(stop))
+	api, err := computeapi.New(m, computeapi.Options{
+		Validator: s.validator("nova"), PolicyFile: s.policyFile("compute"), EnforceScope: s.o.Config.EnforceScope, AuthURL: s.authURL(),
+		Log: s.log, Metrics: s.metrics, Tracing: s.tracing,
+	})
+	if err != nil {
+		return err
+	}
+	s.runEngine("compute", tasks)
+	return s.publish("compute", api)
+}
+
+func startHypervisor(ctx context.Context, s *System) error {
+	q, err := qemu.New(ctx, qemuConfig(s.state, s.plane.daemons, s.o.Config.Accelerator, s.log))
+	if err != nil {
+		return err
+	}
+	s.onStop(q.Close)
+	cache, err := driver.NewImageCache(q.ImageCacheDir())
+	if err != nil {
+		return err
+	}
+	a, err := computeagent.New(ctx, computeagent.Options{
+		Host: s.host, IP: "127.0.0.1", Driver: q, Bus: s.bus, Session: s.session("nova"), Cache: cache, Inspect: inspectImage,
+		WorkDir: s.state.Path("compute", "work"), Config: s.o.Config.Compute, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.Go("compute agent", func(ctx context.Context) error { return ended(ctx, a.Run(ctx)) })
+	return nil
+}
+
+// inspectImage judges a fetched image before any other program opens it.
+func inspectImage(path string) (driver.Inspection, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return driver.Inspection{}, err
+	}
+	i, err := f.Stat()
+	if err != nil {
+		return driver.Inspection{}, errors.Join(err, f.Close())
+	}
+	r, err := diskimage.Inspect(f, i.Size())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return driver.Inspection{}, err
+	}
+	return driver.Inspection{Format: string(r.Format), VirtualSize: r.VirtualSize}, nil
+}

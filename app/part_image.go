@@ -1,0 +1,51 @@
+package app
+
+import (
+	"context"
+
+	imageapi "github.com/tropocloud/tropo/image/api"
+	imagedriver "github.com/tropocloud/tropo/image/driver"
+	"github.com/tropocloud/tropo/image/driver/file"
+	imagemanager "github.com/tropocloud/tropo/image/manager"
+	imagestore "github.com/tropocloud/tropo/image/store"
+	"github.com/tropocloud/tropo/policy"
+)
+
+func startImage(ctx context.Context, s *System) error {
+	d, err := s.openDB(ctx, "image")
+	if err != nil {
+		return err
+	}
+	st, err := imagestore.New(ctx, d)
+	if err != nil {
+		return err
+	}
+	tasks, err := s.engine(ctx, "image", d)
+	if err != nil {
+		return err
+	}
+	files, err := file.New(s.state.Path("images"))
+	if err != nil {
+		return err
+	}
+	m, err := imagemanager.New(ctx, imagemanager.Options{
+		Store: st, Drivers: map[string]imagedriver.Driver{"file": files}, Default: "file",
+		Config: s.o.Config.Image, Engine: tasks, Host: s.host, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	enforcer, err := policy.NewEnforcer(imageapi.Policy(), policy.Options{File: s.policyFile("image"), EnforceScope: s.o.Config.EnforceScope})
+	if err != nil {
+		return err
+	}
+	api, err := imageapi.New(imageapi.Options{
+		Manager: m, Validator: s.validator("glance"), Enforcer: enforcer, AuthURL: s.authURL(),
+		Log: s.log, Metrics: s.metrics, Tracing: s.tracing,
+	})
+	if err != nil {
+		return err
+	}
+	s.runEngine("image", tasks)
+	return s.publish("image", api)
+}

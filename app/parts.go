@@ -1,0 +1,144 @@
+package app
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/tropocloud/tropo/bus"
+	"github.com/tropocloud/tropo/identity"
+	identityapi "github.com/tropocloud/tropo/identity/api"
+	identitymanager "github.com/tropocloud/tropo/identity/manager"
+	identitystore "github.com/tropocloud/tropo/identity/store"
+	placementapi "github.com/tropocloud/tropo/placement/api"
+	placementmanager "github.com/tropocloud/tropo/placement/manager"
+	placementstore "github.com/tropocloud/tropo/placement/store"
+)
+
+// table lists the parts and what each needs: the whole system at a glance.
+var table = []part{
+	{"identity", nil, startIdentity},
+	{"placement", []string{"identity"}, startPlacement},
+	{"image", []string{"identity"}, startImage},
+	{"dataplane", nil, startDataplane},
+	{"network", []string{"identity", "dataplane"}, startNetwork},
+	{"compute", []string{"identity", "placement", "image", "network"}, startCompute},
+	{"hypervisor", []string{"compute", "dataplane"}, startHypervisor},
+}
+
+func startIdentity(ctx context.Context, s *System) error {
+	d, err := s.openDB(ctx, "identity")
+	if err != nil {
+		return err
+	}
+	st, err := identitystore.New(ctx, d)
+	if err != nil {
+		return err
+	}
+	tasks, err := s.engine(ctx, "identity", d)
+	if err != nil {
+		return err
+	}
+	c := s.o.Config.Identity
+	c.FernetTokens.KeyRepository = s.under(c.FernetTokens.KeyRepository)
+	c.Credential.KeyRepository = s.under(c.Credential.KeyRepository)
+	m, err := identitymanager.New(ctx, identitymanager.Options{Store: st, Config: c, Tasks: tasks, Bus: s.bus, Log: s.log})
+	if err != nil {
+		return err
+	}
+	if err := m.Bootstrap(ctx, s.bootstrap(c)); err != nil {
+		return err
+	}
+	// A revocation reaches every service's cache at once.
+	s.onStop(stopper(s.bus.Subscribe(identitymanager.InvalidateEvent, func(context.Context, bus.Event) { s.flush() })))
+	api, err := identityapi.New(m, identityapi.Options{
+		Validator: m, PolicyFile: s.policyFile("identity"), EnforceScope: s.o.Config.EnforceScope, AuthURL: s.authURL(),
+		Log: s.log, Metrics: s.metrics, Tracing: s.tracing,
+	})
+	if err != nil {
+		return err
+	}
+	s.runEngine("identity", tasks)
+	return s.publish("identity", api)
+}
+
+// bootstrap is what identity makes at the first start: the admin, the service
+// users, the catalog.
+func (s *System) bootstrap(c identity.Config) identitymanager.BootstrapOptions {
+	o := identitymanager.BootstrapOptions{AdminPassword: s.secrets.Admin}
+	for _, u := range serviceUsers {
+		// 256 random bits: nothing is gained by a slow hash, and every
+		// service logs in at every start. 4 is bcrypt's least cost.
+		rounds := 0
+		if c.Identity.PasswordHashAlgorithm == "bcrypt" {
+			rounds = 4
+		}
+		o.Users = append(o.Users, identitymanager.BootstrapUser{Name: u, Password: s.secrets.Services[u], HashRounds: rounds})
+	}
+	for _, e := range []struct{ service, typ, name string }{
+		{"identity", "identity", "keystone"}, {"image", "image", "glance"}, {"placement", "placement", "placement"},
+		{"compute", "compute", "nova"}, {"network", "network", "neutron"},
+	} {
+		url := s.Endpoint(e.service)
+		o.Services = append(o.Services, identitymanager.BootstrapService{Type: e.typ, Name: e.name, Public: url, Internal: url, Admin: url})
+	}
+	return o
+}
+
+func startPlacement(ctx context.Context, s *System) error {
+	d, err := s.openDB(ctx, "placement")
+	if err != nil {
+		return err
+	}
+	st, err := placementstore.New(ctx, d)
+	if err != nil {
+		return err
+	}
+	m, err := placementmanager.New(ctx, placementmanager.Options{Store: st, Config: s.o.Config.Placement})
+	if err != nil {
+		return err
+	}
+	api, err := placementapi.New(m, placementapi.Options{
+		Validator: s.validator("placement"), PolicyFile: s.policyFile("placement"), EnforceScope: s.o.Config.EnforceScope, AuthURL: s.authURL(),
+		Log: s.log, Metrics: s.metrics, Tracing: s.tracing,
+	})
+	if err != nil {
+		return err
+	}
+	return s.publish("placement", api)
+}
+
+// under makes a relative path one of the state folder.
+func (s *System) under(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return s.state.Path(path)
+}
+
+// policyFile is the operator's policy file of a service, if there is one.
+func (s *System) policyFile(service string) string {
+	if s.o.Config.PolicyDir == "" {
+		return ""
+	}
+	for _, ext := range []string{".yaml", ".yml", ".json"} {
+		f := filepath.Join(s.o.Config.PolicyDir, service+ext)
+		if _, err := os.Stat(f); err == nil {
+			return f
+		}
+	}
+	return ""
+}
+
+func (s *System) authURL() string { return s.Endpoint("identity") }
+
+// Endpoint is the public URL of a service.
+func (s *System) Endpoint(service string) string { return s.endpoint(service) }
+
+// StatePath is a path inside the state folder.
+func (s *System) StatePath(parts ...string) string { return s.state.Path(parts...) }
+
+// stopper makes what ends a subscription fit onStop.
+func stopper(stop func()) func() error {
+	return func() error { stop(); return nil }
+}

@@ -1,0 +1,279 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tropocloud/tropo/auth"
+	"github.com/tropocloud/tropo/bus"
+	"github.com/tropocloud/tropo/bus/inproc"
+	"github.com/tropocloud/tropo/db"
+	"github.com/tropocloud/tropo/host"
+	"github.com/tropocloud/tropo/obs"
+	"github.com/tropocloud/tropo/rest"
+	"github.com/tropocloud/tropo/task"
+)
+
+// Options start a cloud.
+type Options struct {
+	StateDir      string
+	Listen        []string // as listenSpec reads them
+	AdminPassword string   // for a new cloud; empty: random
+	Config        Config
+	Log           *slog.Logger
+	Progress      func(string) // what happens, for a person
+	Version       string
+}
+
+// System is a running cloud: what its parts share and their common life.
+type System struct {
+	o       Options
+	state   *State
+	secrets *Secrets
+	host    string // name of this machine among the cloud's
+	common  string
+	own     map[string]string
+
+	log       *slog.Logger
+	bus       bus.Bus
+	metrics   *obs.Metrics
+	tracing   *obs.Tracing
+	health    *obs.Health
+	transport *rest.InProcess
+	front     *front
+	sessions  map[string]*auth.Session
+	plane     *dataplane
+
+	mu     sync.Mutex
+	caches []*auth.Cache
+	sagas  []string // SAGA/STEP of every registered saga
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+	stops  []func() error
+}
+
+// Up starts all parts and runs until ctx ends or a part fails. ready is called
+// when every API answers.
+func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
+	s := &System{o: o, log: o.Log, front: &front{}, transport: &rest.InProcess{}, sessions: map[string]*auth.Session{}}
+	if s.common, s.own, err = listenSpec(o.Listen); err != nil {
+		return err
+	}
+	if s.state, err = OpenState(o.StateDir); err != nil {
+		return err
+	}
+	lock, err := host.LockDir(s.state.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	if s.secrets, err = s.state.Secrets(o.AdminPassword); err != nil {
+		return err
+	}
+	if s.host = o.Config.Host; s.host == "" {
+		if s.host, err = os.Hostname(); err != nil {
+			return err
+		}
+	}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	defer func() { err = errors.Join(err, s.stop()) }()
+	if err := s.share(); err != nil {
+		return err
+	}
+	sorted, err := order(table)
+	if err != nil {
+		return err
+	}
+	for _, p := range sorted {
+		begin := time.Now()
+		if err := p.start(s.ctx, s); err != nil {
+			if s.ctx.Err() != nil {
+				return context.Cause(s.ctx)
+			}
+			return fmt.Errorf("start %s: %w", p.name, err)
+		}
+		s.say(fmt.Sprintf("%-12s %6.0f ms", p.name, time.Since(begin).Seconds()*1000))
+	}
+	if err := s.state.WriteClients(s.endpoint("identity")+"/v3", s.secrets.Admin); err != nil {
+		return err
+	}
+	if ready != nil {
+		ready(s)
+	}
+	<-s.ctx.Done()
+	if cause := context.Cause(s.ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// share makes what all parts use.
+func (s *System) share() error {
+	s.bus = inproc.New(inproc.Options{Log: s.log})
+	s.onStop(s.bus.Close)
+	s.metrics = obs.NewMetrics(s.o.Version)
+	s.health = &obs.Health{}
+	var err error
+	s.tracing, err = obs.NewTracing(obs.TracingOptions{Endpoint: s.o.Config.Tracing.Endpoint, Service: "tropo", Version: s.o.Version})
+	if err != nil {
+		return err
+	}
+	s.onStop(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		return s.tracing.Shutdown(ctx)
+	})
+	s.transport.Add(s.common, s.front)
+	if _, err := s.serve(s.common, s.front); err != nil {
+		return err
+	}
+	admin := http.NewServeMux()
+	admin.Handle("/metrics", s.metrics.Handler())
+	admin.HandleFunc("/sagas", s.listSagas)
+	admin.Handle("/", s.health.Handler())
+	sock := s.state.Path("run", "admin.sock")
+	if len(sock) > 100 { // longer than a unix socket's address may be
+		sock = filepath.Join(os.TempDir(), "tropo-"+s.secrets.CloudID+".sock")
+	}
+	return s.serveUnix(sock, admin)
+}
+
+// Go runs f until it returns or the system stops; an error ends the system.
+func (s *System) Go(name string, f func(ctx context.Context) error) {
+	s.wg.Go(func() {
+		if err := f(s.ctx); err != nil && s.ctx.Err() == nil {
+			s.cancel(fmt.Errorf("%s: %w", name, err))
+		}
+	})
+}
+
+func (s *System) onStop(f func() error) { s.stops = append(s.stops, f) }
+
+// stop ends everything in the reverse order of its start.
+func (s *System) stop() error {
+	s.cancel(nil)
+	s.wg.Wait()
+	var err error
+	for i := len(s.stops) - 1; i >= 0; i-- {
+		err = errors.Join(err, s.stops[i]())
+	}
+	return err
+}
+
+func (s *System) say(line string) {
+	if s.o.Progress != nil {
+		s.o.Progress(line)
+	}
+}
+
+// openDB opens a service's own database: a file of the state folder, or what
+// the configuration names ("%s" in it stands for the service).
+func (s *System) openDB(ctx context.Context, service string) (*db.DB, error) {
+	url := "sqlite:" + s.state.Path("db", service+".db")
+	if c := s.o.Config.Database.Connection; c != "" {
+		url = fmt.Sprintf(c, service)
+	}
+	d, err := db.Open(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	s.onStop(d.Close)
+	s.health.Add("database "+service, d.Ping)
+	return d, nil
+}
+
+// engine makes a service's saga engine; run it with runEngine after the
+// manager has registered its sagas.
+func (s *System) engine(ctx context.Context, service string, d *db.DB) (*task.Engine, error) {
+	return task.New(ctx, d, task.Options{Owner: s.host, Log: s.log.With("service", service), Hook: crashHook(os.Getenv("TROPO_CRASH_AT"))})
+}
+
+func (s *System) runEngine(service string, e *task.Engine) {
+	s.mu.Lock()
+	for _, st := range e.Steps() {
+		s.sagas = append(s.sagas, st.Saga+"/"+st.Step)
+	}
+	s.mu.Unlock()
+	s.Go("sagas of "+service, e.Run)
+}
+
+// session is how a service calls the others.
+func (s *System) session(user string) *auth.Session {
+	if have := s.sessions[user]; have != nil {
+		return have
+	}
+	n := auth.NewSession(auth.SessionOptions{
+		AuthURL: s.endpoint("identity") + "/v3", Username: user, Transport: s.transport,
+		Password: func() string { return s.secrets.Services[user] },
+	})
+	s.sessions[user] = n
+	return n
+}
+
+// validator checks tokens for a service through the identity API, cached.
+func (s *System) validator(user string) auth.Validator {
+	c := auth.NewCache(auth.NewRemote(s.session(user)), 0)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.caches = append(s.caches, c)
+	return c
+}
+
+// flush makes every service ask identity again about the tokens it knows.
+func (s *System) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.caches {
+		c.Flush()
+	}
+}
+
+// listSagas answers with the names of all sagas' steps.
+func (s *System) listSagas(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = json.NewEncoder(w).Encode(s.sagas)
+}
+
+// publish makes a service answer at its place, and at a listener of its own
+// where one was asked for.
+func (s *System) publish(service string, h http.Handler) error {
+	s.front.set(service, h)
+	addr, ok := s.own[service]
+	if !ok {
+		return nil
+	}
+	s.transport.Add(addr, h)
+	_, err := s.serve(addr, h)
+	return err
+}
+
+// crashHook ends the process like kill -9 at a place "saga/step/before" (or
+// after, or saga/step/undo-before …), for crash tests.
+func crashHook(at string) func(saga, step string, undo bool, w task.When) {
+	if at == "" {
+		return nil
+	}
+	return func(saga, step string, undo bool, w task.When) {
+		here := saga + "/" + step + "/" + string(w)
+		if undo {
+			here = saga + "/" + step + "/undo-" + string(w)
+		}
+		if here == at {
+			_ = unix.Kill(unix.Getpid(), unix.SIGKILL)
+			select {}
+		}
+	}
+}
