@@ -93,7 +93,7 @@ func (b *Bus) Dropped() int64 { return b.dropped.Load() }
 // Serve is bus.Bus. That no other connection serves the same is asked before;
 // two that begin in the same moment may both succeed.
 func (b *Bus) Serve(ctx context.Context, topicName, host string, h bus.Handler) (func(), error) {
-	if !bus.ValidName(topicName) || !bus.ValidName(host) {
+	if !validName(topicName) || !validName(host) {
 		return nil, fmt.Errorf("bus: cannot serve topic %q on host %q", topicName, host)
 	}
 	if err := ctx.Err(); err != nil {
@@ -110,7 +110,13 @@ func (b *Bus) Serve(ctx context.Context, topicName, host string, h bus.Handler) 
 		s.box.stop()
 		return nil, err
 	}
-	stop := func() { s.once.Do(func() { b.stop(s) }) }
+	stop := func() {
+		s.once.Do(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), unbindTimeout)
+			defer cancel()
+			b.stop(ctx, s)
+		})
+	}
 	s.unhook = context.AfterFunc(ctx, stop)
 	return func() { s.unhook(); stop() }, nil
 }
@@ -153,7 +159,7 @@ func (b *Bus) attach(ctx context.Context, s *server) error {
 	b.mu.Unlock()
 	for i, a := range b.addresses(s) {
 		if err := b.bind(ctx, a); err != nil {
-			b.unbind(b.addresses(s)[:i]...)
+			b.unbind(ctx, b.addresses(s)[:i]...)
 			return fmt.Errorf("bus: serve %s on %s: %w", s.topic, s.host, unavailable(err))
 		}
 	}
@@ -192,14 +198,11 @@ func (b *Bus) remove(s *server) {
 	}
 }
 
-func (b *Bus) stop(s *server) {
+// stop lets what comes for s be answered "gone", then sees to it that nothing
+// comes any more.
+func (b *Bus) stop(ctx context.Context, s *server) {
 	b.remove(s)
-	b.mu.Lock()
-	closed := b.closed
-	b.mu.Unlock()
-	if !closed { // else the connection ends with all that is bound
-		b.unbind(b.addresses(s)...)
-	}
+	b.unbind(ctx, b.addresses(s)...)
 	s.box.stop()
 }
 
@@ -222,9 +225,7 @@ func (b *Bus) bind(ctx context.Context, a Address) error {
 
 // unbind ends bind. An error means that the connection is lost, and with it
 // what was bound.
-func (b *Bus) unbind(list ...Address) {
-	ctx, cancel := context.WithTimeout(context.Background(), unbindTimeout)
-	defer cancel()
+func (b *Bus) unbind(ctx context.Context, list ...Address) {
 	for _, a := range list {
 		if a.Kind == Host {
 			_ = b.link.Unbind(ctx, a)
@@ -283,7 +284,9 @@ func (b *Bus) unsubscribe(s *subscription, a Address, isBound func() bool) {
 	b.mu.Unlock()
 	s.box.stop()
 	if isBound() && !closed {
-		b.unbind(a)
+		ctx, cancel := context.WithTimeout(context.Background(), unbindTimeout)
+		defer cancel()
+		b.unbind(ctx, a)
 	}
 }
 
@@ -324,10 +327,12 @@ func (b *Bus) Close() error {
 		return nil
 	}
 	b.closed = true
+	ctx, cancel := context.WithTimeout(context.Background(), unbindTimeout) // for all of them
+	defer cancel()
 	var stops []func()
 	for _, t := range b.topics {
 		for _, s := range t.hosts {
-			stops = append(stops, func() { s.once.Do(func() { b.stop(s) }) })
+			stops = append(stops, func() { s.once.Do(func() { b.stop(ctx, s) }) })
 		}
 	}
 	for s := range b.subs {

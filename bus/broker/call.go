@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -47,6 +48,7 @@ type envelope struct {
 	From    string       `json:"from,omitempty"` // the Inbox for replies
 	Topic   string       `json:"topic,omitempty"`
 	Host    string       `json:"host,omitempty"`
+	Sent    time.Time    `json:"sent,omitzero"` // of a call, by the sender's clock
 	Message *bus.Message `json:"message,omitempty"`
 	Event   *bus.Event   `json:"event,omitempty"`
 	Status  string       `json:"status,omitempty"`
@@ -54,8 +56,11 @@ type envelope struct {
 	Hosts   []string     `json:"hosts,omitempty"`
 }
 
+// validName: names travel in JSON, so they must be UTF-8, too.
+func validName(s string) bool { return bus.ValidName(s) && utf8.ValidString(s) }
+
 func checkTarget(t bus.Target) error {
-	if !bus.ValidName(t.Topic) || t.Host != "" && !bus.ValidName(t.Host) {
+	if !validName(t.Topic) || t.Host != "" && !validName(t.Host) {
 		return fmt.Errorf("bus: %q cannot be a target", t)
 	}
 	return nil
@@ -111,7 +116,7 @@ func (b *Bus) request(ctx context.Context, t bus.Target, method string, in any, 
 			return nil, fault.Unavailablef("The connection to the message broker was lost; %s of %s may or may not be done.", method, t)
 		case status == statusSilent:
 			return nil, fault.Unavailablef("Nothing is heard of the server of %s; %s may or may not be done.", t, method)
-		case status == statusNobody && !b.asks(t):
+		case !b.asks(t) && (status == statusNobody || t.Host != ""):
 			return nil, bus.NobodyServes(t)
 		}
 		// It stopped, or the directory was behind: find another.
@@ -159,7 +164,8 @@ func (b *Bus) try(ctx context.Context, t bus.Target, m *bus.Message, kind string
 func (b *Bus) exchange(ctx context.Context, to Address, e *envelope, t bus.Target) (string, *bus.Reply, error) {
 	m := e.Message
 	if deadline, ok := ctx.Deadline(); ok && e.Kind == kindCall {
-		m.Timeout = time.Until(deadline)
+		e.Sent = time.Now()
+		m.Timeout = deadline.Sub(e.Sent)
 	}
 	answers := make(chan *envelope, 4)
 	e.ID, e.From = uuid.NewString(), b.id
@@ -266,6 +272,9 @@ func (b *Bus) Fanout(ctx context.Context, topicName, method string, in any) erro
 
 // Notify is bus.Bus.
 func (b *Bus) Notify(ctx context.Context, event string, payload any) error {
+	if !validName(event) {
+		return fmt.Errorf("bus: %q cannot name an event", event)
+	}
 	e, err := bus.NewEvent(ctx, event, payload)
 	if err != nil {
 		return err

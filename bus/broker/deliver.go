@@ -14,6 +14,10 @@ import (
 // maxHosts bounds the hosts in one answer to "who serves".
 const maxHosts = 64
 
+// maxWay is how long a message is believed to have been on its way by two
+// clocks; what seems longer is clocks that differ, and does not count.
+const maxWay = time.Second
+
 // nobody is Sink.Nobody.
 func (b *Bus) nobody(id string) { b.answer(&envelope{ID: id, Status: statusNobody}) }
 
@@ -67,10 +71,13 @@ func (b *Bus) take(e *envelope) {
 			e.Message.Timeout = bus.CallTimeout
 		}
 		j.deadline = time.Now().Add(e.Message.Timeout)
+		if way := time.Since(e.Sent); way > 0 && way < maxWay {
+			j.deadline = j.deadline.Add(-way)
+		}
 		beat := b.beat(e, j.deadline)
 		j.done = func(r *bus.Reply) {
-			beat.stop()
 			b.reply(e, j, r)
+			beat.stop()
 		}
 		if status := s.box.put(j); status != statusAccepted {
 			beat.stop()

@@ -240,17 +240,19 @@ func (s *suite) order() {
 		}
 		return nil, nil
 	})
+	var sending sync.WaitGroup // a message may be handled before its sender knows
 	for i := range senders {
 		key := fmt.Sprintf("sender%d", i)
-		go func() {
+		sending.Go(func() {
 			for n := range each {
 				if err := s.client.Cast(s.ctx, bus.Target{Topic: "t", Host: "a", Key: key}, key, n); err != nil {
 					s.t.Error(err)
 				}
 			}
-		}()
+		})
 	}
 	recv(s, done)
+	s.wait(&sending)
 	for key, list := range got {
 		if !slices.IsSorted(list) || len(list) != each {
 			s.t.Errorf("%s came as %v", key, list)

@@ -106,7 +106,7 @@ func TestCluster(t *testing.T) {
 func TestSubjects(t *testing.T) {
 	b := open(t, nats.Options{Server: embed(t, nats.ServerOptions{})})
 	targets := []bus.Target{{Topic: "a", Host: "b.c"}, {Topic: "a.b", Host: "c"}, {Topic: "a", Host: "b%2Ec"},
-		{Topic: "ä\x80", Host: "$SYS"}, {Topic: ".", Host: ".."}, {Topic: "_INBOX.x", Host: "?{}"}}
+		{Topic: "ä", Host: "$SYS"}, {Topic: ".", Host: ".."}, {Topic: "_INBOX.x", Host: "?{}"}}
 	for _, at := range targets {
 		if _, err := b.Serve(t.Context(), at.Topic, at.Host, func(context.Context, string, func(any) error) (any, error) {
 			return at.String(), nil
@@ -118,10 +118,13 @@ func TestSubjects(t *testing.T) {
 		for _, host := range []string{at.Host, ""} {
 			to := bus.Target{Topic: at.Topic, Host: host}
 			got, err := bus.Do[string](t.Context(), b, to, "m", nil)
-			if err != nil || host != "" && got != at.String() && at.Topic != "ä\x80" {
+			if err != nil || host != "" && got != at.String() {
 				t.Errorf("%q answered for %q: %v", got, to, err)
 			}
 		}
+	}
+	if _, err := b.Serve(t.Context(), "\x80", "a", nil); err == nil {
+		t.Error("served a topic that is not UTF-8")
 	}
 	events := make(chan bus.Event, 10)
 	stop := b.Subscribe("a..b.", func(_ context.Context, e bus.Event) { events <- e })
@@ -138,7 +141,8 @@ func TestSubjects(t *testing.T) {
 			if e.Type != want {
 				t.Errorf("got %q; want %q", e.Type, want)
 			}
-		case <-t.Context().Done():
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%q did not come", want)
 		}
 	}
 }

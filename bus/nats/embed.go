@@ -28,7 +28,9 @@ const maxPayload = bus.MaxMessage + 1<<20
 type ServerOptions struct {
 	Name string // of the node, unique in the cluster; empty: by chance
 	// Listen is where clients of other processes connect: "host:port", with
-	// port 0 for any; empty: only this process, in memory.
+	// port 0 for any; empty: only this process, in memory. (One of a cluster
+	// listens on loopback then, as a server that does not listen starts no
+	// routes.)
 	Listen string
 	// Cluster is where the servers of the other control nodes connect:
 	// "host:port", with port 0 for any; empty: a server alone.
@@ -83,6 +85,9 @@ func (o ServerOptions) server() (*server.Options, error) {
 		so.TLSTimeout = 5
 	}
 	var err error
+	if o.Listen == "" && o.Cluster != "" {
+		so.DontListen, so.Host, so.Port = false, "127.0.0.1", server.RANDOM_PORT
+	}
 	if o.Listen != "" {
 		if so.Host, so.Port, err = split(o.Listen); err != nil {
 			return nil, err
@@ -91,7 +96,8 @@ func (o ServerOptions) server() (*server.Options, error) {
 	if o.Cluster == "" {
 		return so, nil
 	}
-	so.Cluster = server.ClusterOpts{Name: "tropo", Username: o.Username, Password: o.Password, TLSConfig: o.TLS, TLSTimeout: 5}
+	so.Cluster = server.ClusterOpts{Name: "tropo", Username: o.Username, Password: o.Password, TLSConfig: o.TLS, TLSTimeout: 5,
+		NoAdvertise: o.Listen == ""}
 	if so.Cluster.Host, so.Cluster.Port, err = split(o.Cluster); err != nil {
 		return nil, err
 	}
@@ -165,10 +171,10 @@ func (l *logger) to(level slog.Level, format string, v []any) {
 
 func (l *logger) Noticef(format string, v ...any) { l.to(slog.LevelDebug, format, v) }
 
-// Warnf is server.Logger. The server discourages our maxPayload on every
-// start; such messages are rare.
+// Warnf is server.Logger. On every start the server discourages our maxPayload
+// (such messages are rare) and a password in memory (routes need it).
 func (l *logger) Warnf(format string, v ...any) {
-	if strings.HasPrefix(format, "Maximum payloads over") {
+	if strings.HasPrefix(format, "Maximum payloads over") || strings.HasPrefix(format, "Plaintext passwords") {
 		return
 	}
 	l.to(slog.LevelWarn, format, v)

@@ -69,6 +69,8 @@ type link struct {
 	lost chan struct{} // closed when the present connection is lost
 	subs map[broker.Address]*nats.Subscription
 	at   map[*nats.Subscription]broker.Address
+	// marks are messages of our own, behind others; the reader closes theirs.
+	marks map[*nats.Msg]chan struct{}
 }
 
 var _ broker.Link = (*link)(nil)
@@ -76,7 +78,7 @@ var _ broker.Link = (*link)(nil)
 func connect(ctx context.Context, opts Options, sink broker.Sink) (*link, error) {
 	l := &link{opts: opts, sink: sink, in: make(chan *nats.Msg, incoming), stop: make(chan struct{}), stopped: make(chan struct{}),
 		up: make(chan struct{}), lost: make(chan struct{}),
-		subs: map[broker.Address]*nats.Subscription{}, at: map[*nats.Subscription]broker.Address{}}
+		subs: map[broker.Address]*nats.Subscription{}, at: map[*nats.Subscription]broker.Address{}, marks: map[*nats.Msg]chan struct{}{}}
 	var err error
 	for pause := new(broker.Backoff); ; {
 		if l.nc, err = nats.Connect(strings.Join(opts.URLs, ","), l.options()...); err == nil {
@@ -186,6 +188,12 @@ func (l *link) read() {
 				continue
 			}
 			l.mu.Lock()
+			if done := l.marks[m]; done != nil {
+				delete(l.marks, m)
+				close(done)
+				l.mu.Unlock()
+				continue
+			}
 			at, bound := l.at[m.Sub]
 			l.mu.Unlock()
 			if !bound {
@@ -268,7 +276,36 @@ func (l *link) Unbind(ctx context.Context, a broker.Address) error {
 	if err := l.nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("nats: flush: %w", err)
 	}
-	return nil
+	return l.settle(ctx)
+}
+
+// settle waits until the reader has handed on all that is there.
+func (l *link) settle(ctx context.Context) error {
+	m := &nats.Msg{Subject: "settled"}
+	done := make(chan struct{})
+	l.mu.Lock()
+	l.marks[m] = done
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.marks, m)
+	}()
+	select {
+	case l.in <- m:
+	case <-ctx.Done():
+		return fmt.Errorf("nats: unsubscribe: %w", ctx.Err())
+	case <-l.stop:
+		return nil
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("nats: unsubscribe: %w", ctx.Err())
+	case <-l.stop:
+		return nil
+	}
 }
 
 // await waits for a connection and returns the channel of its loss.

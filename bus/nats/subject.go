@@ -3,7 +3,6 @@ package nats
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/tropocloud/tropo/bus"
 	"github.com/tropocloud/tropo/bus/broker"
@@ -55,7 +54,7 @@ func token(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if c == '.' || c == '%' || c == '*' || c == '>' || c <= ' ' || c == 0x7f || c >= utf8.RuneSelf && !utf8.ValidString(s) {
+		if c == '.' || c == '%' || c == '*' || c == '>' || c <= ' ' || c == 0x7f {
 			fmt.Fprintf(&b, "%%%02X", c)
 			continue
 		}
