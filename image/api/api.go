@@ -58,6 +58,7 @@ func (a *API) routes() []rest.Route {
 
 		rest.GET("/v2/images", a.listImages, rest.Policy("get_images")),
 		rest.POST("/v2/images", a.createImage, rest.Policy("add_image"), rest.Load(a.loadOwner), rest.Schema("image_create"), rest.Status(201)),
+		rest.DELETE("/v2/images", a.noImage, rest.Policy("default")),
 		rest.GET("/v2/images/{id}", a.showImage, img, rest.Policy("get_image"), rest.Hide()),
 		rest.PATCH("/v2/images/{id}", a.patchImage, img, rest.Policy("modify_image"), rest.Schema("image_patch")),
 		rest.DELETE("/v2/images/{id}", a.deleteImage, img, rest.Policy("delete_image")),

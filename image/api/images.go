@@ -3,6 +3,8 @@ package api
 import (
 	"fmt"
 	"net/url"
+	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -13,7 +15,15 @@ import (
 	"github.com/tropocloud/tropo/rest"
 )
 
+// noImage answers for /v2/images/, an image without an id.
+func (a *API) noImage(*rest.Request) (any, error) {
+	return nil, fault.New(fault.NotFound, "The resource could not be found.")
+}
+
 func (a *API) listImages(r *rest.Request) (any, error) {
+	if strings.HasSuffix(r.HTTP.URL.Path, "/") {
+		return a.noImage(r)
+	}
 	c := a.manager.Config()
 	f, err := filter(r.Query())
 	if err != nil {
@@ -61,6 +71,15 @@ func link(path string, q url.Values, marker string) string {
 	return path + "?" + out.Encode()
 }
 
+// readPage is Request.Page where a limit of 0 asks for nothing, as in Glance.
+func readPage(r *rest.Request, o rest.PageOptions) (db.Page, error) {
+	page, err := r.Page(o)
+	if n, nerr := strconv.Atoi(r.Query().Get("limit")); nerr == nil && n == 0 {
+		page.Limit = 0
+	}
+	return page, err
+}
+
 // pageOf reads paging and sorting; Glance sorts descending where no direction
 // is given.
 func pageOf(r *rest.Request, byDefault, limit int) (db.Page, error) {
@@ -71,7 +90,7 @@ func pageOf(r *rest.Request, byDefault, limit int) (db.Page, error) {
 	if len(q["sort_dir"]) > 1 && len(q["sort_dir"]) != max(1, len(q["sort_key"])) {
 		return db.Page{}, fault.Invalidf("Number of sort dirs does not match the number of sort keys")
 	}
-	page, err := r.Page(rest.PageOptions{Max: limit, Default: byDefault, Keys: image.SortKeys(), SortParam: "sort",
+	page, err := readPage(r, rest.PageOptions{Max: limit, Default: byDefault, Keys: image.SortKeys(), SortParam: "sort",
 		Sort: []db.Sort{{Column: "created_at", Desc: true}}})
 	if err == nil && !q.Has("sort") && !q.Has("sort_dir") {
 		for n := range page.Sort {
