@@ -207,6 +207,9 @@ func renderRouter(st *network.State, r *network.Router) driver.Router {
 			continue
 		}
 		prefixes, hops, ra, mtu := leg(st, p)
+		if len(prefixes) == 0 {
+			continue // nothing to route to, as on an external network without subnets
+		}
 		if p.DeviceOwner == network.OwnerRouterInterface {
 			out.Interfaces = append(out.Interfaces, driver.RouterInterface{PortID: p.ID, NetworkID: p.NetworkID, MAC: p.MAC, Addresses: prefixes, MTU: mtu, IPv6RA: ra})
 		} else if r.GatewayPort != nil && *r.GatewayPort == p.ID {

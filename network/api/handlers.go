@@ -286,10 +286,11 @@ func (a *api) views(r *rest.Request, res *resource, objects []network.Resource, 
 	if err != nil {
 		return nil, err
 	}
+	creds := r.Caller().Creds()
 	out := make([]map[string]any, 0, len(docs))
 	for _, doc := range docs {
 		t := a.target(res, doc, nets)
-		if check && r.Check("get_"+res.kind.Name, t) != nil {
+		if check && !a.enforcer.Allowed("get_"+res.kind.Name, creds, t) {
 			continue
 		}
 		out = append(out, a.view(r, res, doc, t))

@@ -61,7 +61,7 @@ func defaults() [][2]string {
 		{"get_extension", anyReader + " or role:member or role:manager"}, {"list_resources", anyReader + " or role:member or role:manager"},
 		{"create_network", member}, {"update_network", member}, {"delete_network", member},
 		{"get_network", reader + sharedNet},
-		{"create_subnet", netOwner}, {"get_subnet", reader + sharedNet + " or " + netReader},
+		{"create_subnet", netOwner}, {"get_subnet", reader + " or rule:shared or " + netReader},
 		{"update_subnet", netOwner + " or (role:member and project_id:%(project_id)s)"}, {"delete_subnet", netOwner + " or (role:member and project_id:%(project_id)s)"},
 		{"create_subnet:service_types", admin}, {"update_subnet:service_types", admin},
 		{"create_port", member}, {"get_port", reader + " or " + netReader},

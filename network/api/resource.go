@@ -134,12 +134,13 @@ func (a *api) view(r *rest.Request, res *resource, doc map[string]any, target po
 			}
 		}
 	}
+	creds := r.Caller().Creds()
 	out := make(map[string]any, len(doc))
 	for name, x := range doc {
 		if len(fields) > 0 && !fields[name] {
 			continue
 		}
-		if rule := "get_" + res.kind.Name + ":" + name; a.enforcer.Has(rule) && r.Check(rule, target) != nil {
+		if rule := "get_" + res.kind.Name + ":" + name; a.enforcer.Has(rule) && !a.enforcer.Allowed(rule, creds, target) {
 			continue
 		}
 		out[name] = x

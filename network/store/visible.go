@@ -17,7 +17,7 @@ func visible(w *db.Cond, k *network.Kind, sc network.Scope) *db.Cond {
 	case "network", "subnetpool", "address_scope", "security_group", "address_group":
 		return w.Raw("project_id = ? OR id IN "+shared, p, k.Name, p)
 	case "subnet":
-		return w.Raw("project_id = ? OR network_id IN (SELECT id FROM networks WHERE project_id = ?) OR network_id IN "+shared, p, p, "network", p)
+		return w.Raw("project_id = ? OR network_id IN (SELECT id FROM networks WHERE project_id = ?) OR network_id IN (SELECT object_id FROM rbac_policies WHERE object_type = 'network' AND action = ? AND target_project IN ('*', ?))", p, p, network.ActionShared, p)
 	case "port":
 		return w.Raw("project_id = ? OR network_id IN (SELECT id FROM networks WHERE project_id = ?)", p, p)
 	case "security_group_rule":
