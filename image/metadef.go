@@ -61,8 +61,10 @@ type ResourceType struct {
 
 // ResourceTypes are the types that are always known.
 func ResourceTypes() []string {
-	return []string{"OS::Cinder::Volume", "OS::Glance::Image", "OS::Neutron::Net", "OS::Nova::Aggregate", "OS::Nova::Flavor",
-		"OS::Nova::Server", "OS::Trove::Instance"}
+	return []string{
+		"OS::Cinder::Volume", "OS::Glance::Image", "OS::Neutron::Net", "OS::Nova::Aggregate", "OS::Nova::Flavor",
+		"OS::Nova::Server", "OS::Trove::Instance",
+	}
 }
 
 // NamespaceContent is all that a namespace holds.

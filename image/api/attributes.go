@@ -12,8 +12,10 @@ import (
 
 // readOnly are the attributes that the service alone sets.
 func readOnly() []string {
-	return []string{"id", "status", "checksum", "size", "virtual_size", "created_at", "updated_at", "self", "file", "schema",
-		"direct_url", "os_hash_algo", "os_hash_value", "stores", "locations"}
+	return []string{
+		"id", "status", "checksum", "size", "virtual_size", "created_at", "updated_at", "self", "file", "schema",
+		"direct_url", "os_hash_algo", "os_hash_value", "stores", "locations",
+	}
 }
 
 // reserved are names that no property may have.

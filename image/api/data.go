@@ -87,8 +87,10 @@ func (e *exactly) Read(p []byte) (int, error) {
 
 func unsatisfiable(size int64) *rest.Response {
 	_, page := rest.GlanceErrors{}.Document(fault.Invalidf("The byte range is not within the image's %d bytes.", size), http.StatusRequestedRangeNotSatisfiable, "")
-	return &rest.Response{Status: http.StatusRequestedRangeNotSatisfiable, Body: page,
-		Header: http.Header{"Content-Type": {"text/html; charset=UTF-8"}, "Content-Range": {fmt.Sprintf("bytes */%d", size)}}}
+	return &rest.Response{
+		Status: http.StatusRequestedRangeNotSatisfiable, Body: page,
+		Header: http.Header{"Content-Type": {"text/html; charset=UTF-8"}, "Content-Range": {fmt.Sprintf("bytes */%d", size)}},
+	}
 }
 
 // parseRange reads "bytes=a-b", "bytes=a-" or "bytes=-n".
@@ -138,6 +140,7 @@ func (a *API) importImage(r *rest.Request) (any, error) {
 	}
 	_, err := a.manager.ImportImage(r.Context(), r.Object().(*image.Image), manager.Import{
 		Method: in.Method.Name, URI: in.Method.URI, Stores: in.Stores, Project: r.Caller().Project.ID, User: r.Caller().User.ID,
-		RequestID: obs.RequestID(r.Context()), Input: string(r.Body())})
+		RequestID: obs.RequestID(r.Context()), Input: string(r.Body()),
+	})
 	return nil, err
 }

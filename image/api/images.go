@@ -90,8 +90,10 @@ func pageOf(r *rest.Request, byDefault, limit int) (db.Page, error) {
 	if len(q["sort_dir"]) > 1 && len(q["sort_dir"]) != max(1, len(q["sort_key"])) {
 		return db.Page{}, fault.Invalidf("Number of sort dirs does not match the number of sort keys")
 	}
-	page, err := readPage(r, rest.PageOptions{Max: limit, Default: byDefault, Keys: image.SortKeys(), SortParam: "sort",
-		Sort: []db.Sort{{Column: "created_at", Desc: true}}})
+	page, err := readPage(r, rest.PageOptions{
+		Max: limit, Default: byDefault, Keys: image.SortKeys(), SortParam: "sort",
+		Sort: []db.Sort{{Column: "created_at", Desc: true}},
+	})
 	if err == nil && !q.Has("sort") && !q.Has("sort_dir") {
 		for n := range page.Sort {
 			page.Sort[n].Desc = true

@@ -54,8 +54,10 @@ func TestUploadAndDownload(t *testing.T) {
 		s.want(204, "alice", "PUT", path+"/file", bytes.NewReader(data))
 		got := s.want(200, "alice", "GET", path, nil)
 		m, h := md5.Sum(data), sha512.Sum512(data)
-		for k, v := range (object{"status": "active", "size": float64(len(data)), "virtual_size": float64(len(data)), "checksum": hex.EncodeToString(m[:]),
-			"os_hash_algo": "sha512", "os_hash_value": hex.EncodeToString(h[:]), "stores": "file"}) {
+		for k, v := range (object{
+			"status": "active", "size": float64(len(data)), "virtual_size": float64(len(data)), "checksum": hex.EncodeToString(m[:]),
+			"os_hash_algo": "sha512", "os_hash_value": hex.EncodeToString(h[:]), "stores": "file",
+		}) {
 			if got[k] != v {
 				t.Errorf("%s = %v, want %v", k, got[k], v)
 			}
@@ -272,8 +274,11 @@ func TestPatch(t *testing.T) {
 	v21 := []string{"Content-Type", "application/openstack-images-v2.1-json-patch"}
 	v20 := []string{"Content-Type", "application/openstack-images-v2.0-json-patch"}
 	got := s.want(200, "alice", "PATCH", path, []object{
-		{"op": "replace", "path": "/name", "value": "new"}, {"op": "add", "path": "/a~1b~0c", "value": "v"}, {"op": "add", "path": "/os_distro", "value": "arch"},
-		{"op": "replace", "path": "/tags", "value": []string{"y", "x", "y"}}, {"op": "replace", "path": "/min_disk", "value": 3},
+		{"op": "replace", "path": "/name", "value": "new"},
+		{"op": "add", "path": "/a~1b~0c", "value": "v"},
+		{"op": "add", "path": "/os_distro", "value": "arch"},
+		{"op": "replace", "path": "/tags", "value": []string{"y", "x", "y"}},
+		{"op": "replace", "path": "/min_disk", "value": 3},
 	}, v21...)
 	if got["name"] != "new" || got["a/b~c"] != "v" || got["os_distro"] != "arch" || fmt.Sprint(got["tags"]) != "[x y]" || got["min_disk"] != 3.0 {
 		t.Errorf("patched to %v", got)
@@ -284,9 +289,11 @@ func TestPatch(t *testing.T) {
 	}
 	for status, ops := range map[int][]string{
 		409: {`[{"op":"replace","path":"/nope","value":"x"}]`, `[{"op":"remove","path":"/nope"}]`},
-		400: {`[{"op":"add","path":"/x"}]`, `[{"op":"move","path":"/x","from":"/y"}]`, `[{"op":"add","path":"x","value":"y"}]`, `[{"op":"add","path":"/a/b","value":"y"}]`,
+		400: {
+			`[{"op":"add","path":"/x"}]`, `[{"op":"move","path":"/x","from":"/y"}]`, `[{"op":"add","path":"x","value":"y"}]`, `[{"op":"add","path":"/a/b","value":"y"}]`,
 			`[{"op":"add","path":"/x","value":3}]`, `[{"op":"replace","path":"/min_ram","value":-1}]`, `[{"op":"replace","path":"/visibility","value":"x"}]`,
-			`[{"op":"add","path":"/x~2","value":"y"}]`, `{}`, `[3]`, `[{"op":"replace","path":"/disk_format","value":"wrong"}]`},
+			`[{"op":"add","path":"/x~2","value":"y"}]`, `{}`, `[3]`, `[{"op":"replace","path":"/disk_format","value":"wrong"}]`,
+		},
 		403: {`[{"op":"remove","path":"/name"}]`, `[{"op":"replace","path":"/visibility","value":"public"}]`, `[{"op":"replace","path":"/owner","value":"x"}]`},
 	} {
 		for _, op := range ops {
@@ -331,8 +338,10 @@ func TestListFilters(t *testing.T) {
 				t.Errorf("%s: %q, want %q", query, got, want)
 			}
 		}
-		for _, query := range []string{"limit=x", "limit=-1", "marker=" + uuid.NewString(), "sort=nope", "sort_key=nope", "sort=name:up", "sort=name&sort_key=name", "visibility=x",
-			"member_status=x", "size_min=x", "size_max=-1", "os_hidden=x", "protected=x", "created_at=gt:yesterday", `name=in:%22a`} {
+		for _, query := range []string{
+			"limit=x", "limit=-1", "marker=" + uuid.NewString(), "sort=nope", "sort_key=nope", "sort=name:up", "sort=name&sort_key=name", "visibility=x",
+			"member_status=x", "size_min=x", "size_max=-1", "os_hidden=x", "protected=x", "created_at=gt:yesterday", `name=in:%22a`,
+		} {
 			s.want(400, "alice", "GET", "/v2/images?"+query, nil)
 		}
 		if got := s.names("bob", "/v2/images"); got != "" {

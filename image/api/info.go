@@ -89,8 +89,10 @@ func (a *API) imageTasks(r *rest.Request) (any, error) {
 
 func (a *API) listTasks(r *rest.Request) (any, error) {
 	c := a.manager.Config()
-	page, err := readPage(r, rest.PageOptions{Max: c.LimitMax, Default: c.LimitDefault, Sort: []db.Sort{{Column: "created_at", Desc: true}},
-		Keys: map[string]string{"id": "id", "status": "status", "created_at": "created_at", "updated_at": "updated_at", "expires_at": "expires_at"}})
+	page, err := readPage(r, rest.PageOptions{
+		Max: c.LimitMax, Default: c.LimitDefault, Sort: []db.Sort{{Column: "created_at", Desc: true}},
+		Keys: map[string]string{"id": "id", "status": "status", "created_at": "created_at", "updated_at": "updated_at", "expires_at": "expires_at"},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -77,8 +77,10 @@ func (a *API) listResourceTypes(r *rest.Request) (any, error) {
 
 func (a *API) listNamespaces(r *rest.Request) (any, error) {
 	c := a.manager.Config()
-	page, err := readPage(r, rest.PageOptions{Max: c.LimitMax, Default: c.LimitDefault, Sort: []db.Sort{{Column: "created_at", Desc: true}},
-		Keys: map[string]string{"namespace": "namespace", "created_at": "created_at", "updated_at": "updated_at"}})
+	page, err := readPage(r, rest.PageOptions{
+		Max: c.LimitMax, Default: c.LimitDefault, Sort: []db.Sort{{Column: "created_at", Desc: true}},
+		Keys: map[string]string{"namespace": "namespace", "created_at": "created_at", "updated_at": "updated_at"},
+	})
 	if err != nil {
 		return nil, err
 	}

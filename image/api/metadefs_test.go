@@ -19,7 +19,8 @@ func TestMetadefs(t *testing.T) {
 		s.want(201, "admin", "POST", "/v2/metadefs/namespaces", object{
 			"namespace": "N", "visibility": "public", "properties": object{"p": property}, "tags": []object{{"name": "t"}},
 			"objects":                    []object{{"name": "o", "properties": object{"q": property}}},
-			"resource_type_associations": []object{{"name": "OS::New::Type", "prefix": "x_"}}})
+			"resource_type_associations": []object{{"name": "OS::New::Type", "prefix": "x_"}},
+		})
 		got := s.want(200, "bob", "GET", ns, nil)
 		if diff := cmp.Diff(got["properties"], any(object{"p": property})); diff != "" {
 			t.Error(diff)

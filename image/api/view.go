@@ -33,8 +33,10 @@ func viewImage(i *image.Image) doc {
 }
 
 func viewMember(m *image.Member) doc {
-	return doc{"image_id": m.ImageID, "member_id": m.MemberID, "status": m.Status, "created_at": stamp(m.CreatedAt),
-		"updated_at": stamp(m.UpdatedAt), "schema": "/v2/schemas/member"}
+	return doc{
+		"image_id": m.ImageID, "member_id": m.MemberID, "status": m.Status, "created_at": stamp(m.CreatedAt),
+		"updated_at": stamp(m.UpdatedAt), "schema": "/v2/schemas/member",
+	}
 }
 
 func viewTask(t *image.Task) doc {

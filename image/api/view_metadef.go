@@ -50,9 +50,11 @@ func viewAssociations(list []image.Association) []any {
 
 // viewNamespace shows a namespace as lists do.
 func viewNamespace(c *image.NamespaceContent) doc {
-	out := doc{"namespace": c.Name, "visibility": c.Visibility, "protected": c.Protected, "owner": c.Owner,
+	out := doc{
+		"namespace": c.Name, "visibility": c.Visibility, "protected": c.Protected, "owner": c.Owner,
 		"created_at": stamp(c.CreatedAt), "updated_at": stamp(c.UpdatedAt), "self": namespacePath + c.Name,
-		"schema": "/v2/schemas/metadefs/namespace"}
+		"schema": "/v2/schemas/metadefs/namespace",
+	}
 	if c.DisplayName != nil {
 		out["display_name"] = *c.DisplayName
 	}
@@ -108,18 +110,23 @@ func metadefSchema(name string) doc {
 		"pattern": doc{"type": "string"}, "minItems": doc{"type": "integer"}, "maxItems": doc{"type": "integer"},
 		"uniqueItems": doc{"type": "boolean"}, "additionalItems": doc{"type": "boolean"},
 	}}
-	object := doc{"name": "object", "required": []string{"name"}, "properties": times(doc{"name": label("Name of the object"),
+	object := doc{"name": "object", "required": []string{"name"}, "properties": times(doc{
+		"name":        label("Name of the object"),
 		"description": text("Description"), "required": doc{"type": "array", "items": doc{"type": "string"}},
-		"properties": doc{"type": "object", "additionalProperties": property}, "self": shown(text("Path")), "schema": shown(text("Path of this schema"))})}
+		"properties": doc{"type": "object", "additionalProperties": property}, "self": shown(text("Path")), "schema": shown(text("Path of this schema")),
+	})}
 	tag := doc{"name": "tag", "required": []string{"name"}, "properties": times(doc{"name": label("Name of the tag")})}
-	association := doc{"name": "resource_type_association", "required": []string{"name"}, "properties": times(doc{"name": label("Type of resource"),
-		"prefix": label("Prefix of the properties' names"), "properties_target": label("What of the resource has the properties")})}
+	association := doc{"name": "resource_type_association", "required": []string{"name"}, "properties": times(doc{
+		"name":   label("Type of resource"),
+		"prefix": label("Prefix of the properties' names"), "properties_target": label("What of the resource has the properties"),
+	})}
 	namespace := doc{"name": "namespace", "required": []string{"namespace"}, "properties": times(doc{
 		"namespace": label("Name of the namespace"), "display_name": label("Name for people"), "description": text("Description"),
 		"visibility": doc{"type": "string", "enum": []string{"public", "private"}}, "protected": doc{"type": "boolean"}, "owner": text("Project that owns it"),
 		"resource_type_associations": doc{"type": "array", "items": association}, "objects": doc{"type": "array", "items": object},
 		"properties": doc{"type": "object", "additionalProperties": property}, "tags": doc{"type": "array", "items": tag},
-		"self": shown(text("Path")), "schema": shown(text("Path of this schema"))})}
+		"self": shown(text("Path")), "schema": shown(text("Path of this schema")),
+	})}
 	switch name {
 	case "metadefs/namespace":
 		return namespace

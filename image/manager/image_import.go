@@ -45,8 +45,10 @@ func (m *Manager) ImportImage(ctx context.Context, i *image.Image, in Import) (*
 		return nil, err
 	}
 	now := db.Now()
-	t := image.Task{ID: uuid.NewString(), ImageID: i.ID, Owner: in.Project, UserID: in.User, RequestID: in.RequestID,
-		Status: image.TaskPending, Method: in.Method, Input: in.Input, CreatedAt: now, UpdatedAt: now}
+	t := image.Task{
+		ID: uuid.NewString(), ImageID: i.ID, Owner: in.Project, UserID: in.User, RequestID: in.RequestID,
+		Status: image.TaskPending, Method: in.Method, Input: in.Input, CreatedAt: now, UpdatedAt: now,
+	}
 	st := importState{TaskID: t.ID, ImageID: i.ID, Key: i.UploadKey, Store: i.Store, Method: in.Method, URI: in.URI}
 	set := db.Set{"status": image.StatusImporting}
 	if in.Method == image.WebDownload {

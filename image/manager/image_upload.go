@@ -73,7 +73,8 @@ func (m *Manager) begin(ctx context.Context, i *image.Image, to image.Status) (k
 	key = uuid.NewString()
 	err = m.store.Tx(ctx, func(ctx context.Context) error {
 		ok, err := m.store.Swap(ctx, i.ID, "", []image.Status{image.StatusQueued}, db.Set{
-			"status": to, "upload_key": key, "upload_owner": m.self, "upload_beat": db.Now()})
+			"status": to, "upload_key": key, "upload_owner": m.self, "upload_beat": db.Now(),
+		})
 		if err != nil {
 			return err
 		}
@@ -298,7 +299,8 @@ func (m *Manager) staged(ctx context.Context, i *image.Image, key string, s *sum
 // requeue takes an image back to queued and deletes what was written of key.
 func (m *Manager) requeue(ctx context.Context, id, key string) error {
 	_, err := m.store.Swap(ctx, id, key, []image.Status{image.StatusSaving, image.StatusUploading, image.StatusImporting}, db.Set{
-		"status": image.StatusQueued, "upload_key": "", "upload_owner": "", "upload_beat": nil, "size_bytes": nil})
+		"status": image.StatusQueued, "upload_key": "", "upload_owner": "", "upload_beat": nil, "size_bytes": nil,
+	})
 	if err != nil {
 		return fmt.Errorf("take image %s back to queued: %w", id, err)
 	}

@@ -58,8 +58,10 @@ func (s *Store) Namespaces(ctx context.Context, v image.Viewer, visibility strin
 
 // UpdateNamespace writes what may change of a namespace, its name included.
 func (s *Store) UpdateNamespace(ctx context.Context, n *image.Namespace) error {
-	rows, err := db.Update(ctx, s.db, "metadef_namespaces", db.Set{"namespace": n.Name, "display_name": n.DisplayName, "description": n.Description,
-		"visibility": n.Visibility, "protected": n.Protected, "owner_id": n.Owner, "updated_at": n.UpdatedAt}, db.ByID(n.ID))
+	rows, err := db.Update(ctx, s.db, "metadef_namespaces", db.Set{
+		"namespace": n.Name, "display_name": n.DisplayName, "description": n.Description,
+		"visibility": n.Visibility, "protected": n.Protected, "owner_id": n.Owner, "updated_at": n.UpdatedAt,
+	}, db.ByID(n.ID))
 	switch {
 	case db.IsUnique(err):
 		return fault.Conflictf("The metadata definition namespace=%s already exists.", n.Name)

@@ -143,8 +143,10 @@ func (q *qcow2) tables(in *Inspector, be32 func(int) uint32, be64 func(int) uint
 	if l1Size == 0 {
 		return nil
 	}
-	return in.ask(&region{off: int64(l1Off), size: int(l1Size * 8), format: QCOW2,
-		use: func(b []byte) error { return q.l1(in, b) }})
+	return in.ask(&region{
+		off: int64(l1Off), size: int(l1Size * 8), format: QCOW2,
+		use: func(b []byte) error { return q.l1(in, b) },
+	})
 }
 
 // l1 asks to see the L2 tables.
@@ -161,8 +163,10 @@ func (q *qcow2) l1(in *Inspector, table []byte) error {
 		}
 		in.atLeast(off + 1)
 	}
-	return in.askEach(offsets, region{size: 1 << q.clusterBits, format: QCOW2,
-		use: func(b []byte) error { q.l2(in, b); return nil }})
+	return in.askEach(offsets, region{
+		size: 1 << q.clusterBits, format: QCOW2,
+		use: func(b []byte) error { q.l2(in, b); return nil },
+	})
 }
 
 // l2 notes how far the clusters of one L2 table reach. The last cluster of a

@@ -3,7 +3,6 @@ package diskimage
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -69,18 +68,24 @@ func TestThreat1VMDKNamesHostFile(t *testing.T) {
 	if r, err := inspect(t, handVMDK(2048, descriptor("monolithicSparse", goodExtent))); err != nil || r.VirtualSize != 1<<20 {
 		t.Fatalf("a harmless one: %+v, %v", r, err)
 	}
-	for _, kind := range []string{"monolithicFlat", "twoGbMaxExtentFlat", "twoGbMaxExtentSparse", "vmfs", "vmfsSparse", "fullDevice",
-		"partitionedDevice", "vmfsRaw", "vmfsRDM", "custom", ""} {
+	for _, kind := range []string{
+		"monolithicFlat", "twoGbMaxExtentFlat", "twoGbMaxExtentSparse", "vmfs", "vmfsSparse", "fullDevice",
+		"partitionedDevice", "vmfsRaw", "vmfsRDM", "custom", "",
+	} {
 		refused(t, handVMDK(2048, descriptor(kind, `RW 2048 FLAT "/etc/passwd" 0`)), "in other files")
 	}
-	for _, extent := range []string{`RW 2048 FLAT "/etc/passwd" 0`, `RW 2048 FLAT "disk-flat.vmdk" 0`, `RW 2048 SPARSE "/etc/passwd"`,
+	for _, extent := range []string{
+		`RW 2048 FLAT "/etc/passwd" 0`, `RW 2048 FLAT "disk-flat.vmdk" 0`, `RW 2048 SPARSE "/etc/passwd"`,
 		`RW 2048 SPARSE "../secret"`, `RW 2048 SPARSE "nbd:host:1"`, `rdonly 2048 vmfs "/dev/sda"`, goodExtent + "\n" + goodExtent,
-		"RW\t2048\tFLAT\t\"/etc/passwd\"\t0", `NOACCESS 2048 ZERO`, `RW 4096 SPARSE "disk.vmdk"`, ""} {
+		"RW\t2048\tFLAT\t\"/etc/passwd\"\t0", `NOACCESS 2048 ZERO`, `RW 4096 SPARSE "disk.vmdk"`, "",
+	} {
 		refused(t, handVMDK(2048, descriptor("monolithicSparse", extent)), "extent")
 	}
 	// The text form alone, under whatever comments.
-	for _, text := range []string{descriptor("monolithicFlat", `RW 1 FLAT "/etc/passwd" 0`),
-		"\n# x\n   \n# y\nversion=1\ncreateType=\"monolithicFlat\"\nRW 1 FLAT \"/etc/passwd\" 0\n"} {
+	for _, text := range []string{
+		descriptor("monolithicFlat", `RW 1 FLAT "/etc/passwd" 0`),
+		"\n# x\n   \n# y\nversion=1\ncreateType=\"monolithicFlat\"\nRW 1 FLAT \"/etc/passwd\" 0\n",
+	} {
 		refused(t, []byte(text), "names other files")
 	}
 	// A capacity of 0 makes readers follow the descriptor's extents.
@@ -138,8 +143,10 @@ func TestThreat3LabelledRaw(t *testing.T) {
 			t.Errorf("descriptor at %d: %+v, %v", at, r, err)
 		}
 	}
-	for _, magic := range []string{"QED\x00", "WithoutFreeSpace", "WithouFreSpacExt", "Bochs Virtual HD Image",
-		"#!/bin/sh\n#V2.0 Format\nmodprobe cloop"} {
+	for _, magic := range []string{
+		"QED\x00", "WithoutFreeSpace", "WithouFreSpacExt", "Bochs Virtual HD Image",
+		"#!/bin/sh\n#V2.0 Format\nmodprobe cloop",
+	} {
 		refused(t, append([]byte(magic), make([]byte, 4096)...), "not supported")
 	}
 	refused(t, append(make([]byte, 4096), append([]byte("koly"), make([]byte, 508)...)...), "not supported")
@@ -284,6 +291,8 @@ func seeds(t testing.TB) [][]byte {
 	copy(vhd, "conectix")
 	vdi := make([]byte, 4096)
 	copy(vdi[0x40:], "\x7f\x10\xda\xbe")
-	return [][]byte{nil, handQCOW2()[:104], handVMDK(2048, descriptor("monolithicSparse", goodExtent))[:26<<9], []byte("vhdxfile"), vhd, vdi,
-		[]byte(descriptor("monolithicFlat", goodExtent)), []byte(fmt.Sprint("# x\nversion=1"))}
+	return [][]byte{
+		nil, handQCOW2()[:104], handVMDK(2048, descriptor("monolithicSparse", goodExtent))[:26<<9], []byte("vhdxfile"), vhd, vdi,
+		[]byte(descriptor("monolithicFlat", goodExtent)), []byte("# x\nversion=1"),
+	}
 }

@@ -34,8 +34,10 @@ func (v *vhd) start(in *Inspector, head []byte) error {
 	if off < 512 || off > 1<<40 {
 		return unsafef(VHD, "the dynamic header lies at an impossible offset")
 	}
-	return in.ask(&region{off: int64(off), size: 1024, what: "the dynamic header", format: VHD,
-		use: func(b []byte) error { return v.dynamic(in, b) }})
+	return in.ask(&region{
+		off: int64(off), size: 1024, what: "the dynamic header", format: VHD,
+		use: func(b []byte) error { return v.dynamic(in, b) },
+	})
 }
 
 func (v *vhd) footer(f []byte) (kind uint32, err error) {

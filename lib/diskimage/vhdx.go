@@ -34,8 +34,10 @@ func (v *vhdx) start(in *Inspector, _ []byte) error {
 		}
 	}
 	for i, off := range []int64{vhdxRegions, vhdxRegions + vhdxRegionsSize} {
-		if err := in.ask(&region{off: off, size: vhdxRegionsSize, what: "the region table", format: VHDX,
-			use: func(b []byte) error { return v.regions(in, b, i == 1) }}); err != nil {
+		if err := in.ask(&region{
+			off: off, size: vhdxRegionsSize, what: "the region table", format: VHDX,
+			use: func(b []byte) error { return v.regions(in, b, i == 1) },
+		}); err != nil {
 			return err
 		}
 	}
@@ -76,16 +78,20 @@ func (v *vhdx) regions(in *Inspector, b []byte, second bool) error {
 		switch string(e[:16]) {
 		case vhdxBAT:
 			in.atLeast(int64(off) + int64(size))
-			if err := in.ask(&region{off: int64(off), size: int(min(size, vhdxBATMax)), format: VHDX,
-				use: func(b []byte) error { blocks(in, b); return nil }}); err != nil {
+			if err := in.ask(&region{
+				off: int64(off), size: int(min(size, vhdxBATMax)), format: VHDX,
+				use: func(b []byte) error { blocks(in, b); return nil },
+			}); err != nil {
 				return err
 			}
 		case vhdxMetadata:
 			if size < vhdxMetaTable {
 				return unsafef(VHDX, "the metadata region is too small")
 			}
-			if err := in.ask(&region{off: int64(off), size: int(min(size, vhdxMetaMax)), what: "the metadata region", format: VHDX,
-				use: v.metadata}); err != nil {
+			if err := in.ask(&region{
+				off: int64(off), size: int(min(size, vhdxMetaMax)), what: "the metadata region", format: VHDX,
+				use: v.metadata,
+			}); err != nil {
 				return err
 			}
 		default:

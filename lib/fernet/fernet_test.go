@@ -78,8 +78,8 @@ func TestPublishedInvalid(t *testing.T) {
 		"payload size not multiple of block size": ErrMalformed,
 		"payload padding error":                   ErrMalformed,
 		"far-future TS (unacceptable clock skew)": ErrFuture,
-		"expired TTL":                         ErrExpired,
-		"incorrect IV (causes padding error)": ErrMalformed,
+		"expired TTL":                             ErrExpired,
+		"incorrect IV (causes padding error)":     ErrMalformed,
 	}
 	for _, v := range vectors(t, "invalid.json") {
 		got, err := OpenTTL(v.Token, time.Duration(v.TTL)*time.Second, v.Now, mustKey(t, v.Secret))

@@ -123,8 +123,10 @@ func image(t *testing.T) options {
 	t.Helper()
 	need(t, "qemu-system-x86_64", "qemu-img", "mke2fs", "mformat", "syslinux", "dpkg-deb", "apt-get")
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("tropo-guestimage-%d", os.Getuid()))
-	o := options{disk: filepath.Join(dir, "guest.qcow2"), kernel: filepath.Join(dir, "vmlinuz"),
-		initrd: filepath.Join(dir, "initrd.gz"), cache: defaultCache()}
+	o := options{
+		disk: filepath.Join(dir, "guest.qcow2"), kernel: filepath.Join(dir, "vmlinuz"),
+		initrd: filepath.Join(dir, "initrd.gz"), cache: defaultCache(),
+	}
 	if _, err := build(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -234,11 +236,13 @@ func start(t *testing.T, over func(*testing.T, map[string][]byte) (string, []str
 	}
 	defer qmp.Close()
 	g := &guest{t: t, sshAddr: addr.String(), signer: signer, exited: make(chan struct{}), more: make(chan struct{})}
-	g.cmd = exec.Command("qemu-system-x86_64", append([]string{"-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", "256",
+	g.cmd = exec.Command("qemu-system-x86_64", append([]string{
+		"-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", "256",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",
 		"-netdev", fmt.Sprintf("user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:%d-:22%s", addr.Port, network), "-device", "virtio-net-pci,netdev=n0,romfile=",
 		"-device", "pcie-root-port,id=p1,chassis=1", "-device", "virtio-rng-pci",
-		"-qmp", "unix:" + filepath.Join(dir, "qmp")}, append(more, args...)...)...)
+		"-qmp", "unix:" + filepath.Join(dir, "qmp"),
+	}, append(more, args...)...)...)
 	g.cmd.Stdout, g.cmd.Stderr = g, g
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)

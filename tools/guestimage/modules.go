@@ -16,8 +16,10 @@ var (
 	bootModules     = []string{"virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod"}
 	fallbackModules = []string{"ata_piix", "nvme", "usb_storage", "xhci_pci"}
 	lateModules     = []string{"virtio_net", "virtio_rng", "button", "evdev", "virtio_balloon"}
-	demandModules   = []string{"isofs", "sr_mod", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8",
-		"8021q", "dummy", "e1000", "e1000e", "virtio_console"}
+	demandModules   = []string{
+		"isofs", "sr_mod", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8",
+		"8021q", "dummy", "e1000", "e1000e", "virtio_console",
+	}
 	requiredModules = []string{"virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net", "isofs", "vfat", "button"}
 )
 

@@ -46,8 +46,10 @@ func resolve(ctx context.Context) ([]pkg, error) {
 		return nil, fmt.Errorf("%s names no kernel; is this Debian on amd64?", kernelMeta)
 	}
 	names := append([]string{string(m[1])}, wanted...)
-	args := append([]string{"depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts",
-		"--no-breaks", "--no-replaces", "--no-enhances"}, wanted...)
+	args := append([]string{
+		"depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts",
+		"--no-breaks", "--no-replaces", "--no-enhances",
+	}, wanted...)
 	if out, err = apt(ctx, "", "apt-cache", args...); err != nil {
 		return nil, err
 	}

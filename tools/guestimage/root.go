@@ -31,8 +31,10 @@ var appletName = regexp.MustCompile(`^[a-z0-9]+$`)
 // newRoot lays out the guest's root file system.
 func newRoot(s *source) (tree, error) {
 	t := tree{}
-	for _, d := range []string{"/dev", "/proc", "/sys", "/run", "/mnt", "/media", "/var/log", "/var/lib/guest",
-		"/etc/dropbear", "/usr/local/bin", "/usr/local/sbin", "/opt", "/srv", "/newroot"} {
+	for _, d := range []string{
+		"/dev", "/proc", "/sys", "/run", "/mnt", "/media", "/var/log", "/var/lib/guest",
+		"/etc/dropbear", "/usr/local/bin", "/usr/local/sbin", "/opt", "/srv", "/newroot",
+	} {
 		t.dir(d, 0o755)
 	}
 	t.dir("/tmp", 0o1777)
@@ -89,9 +91,14 @@ func (t tree) commands(s *source) error {
 			t.applet("/usr/sbin/" + name)
 		}
 	}
-	for _, l := range [][2]string{{"/usr/sbin/init", "/usr/lib/guest/busybox"}, {"/usr/bin/ssh", "dbclient"},
-		{"/usr/sbin/mkfs.ext4", "mke2fs"}, {"/usr/sbin/mkfs.ext3", "mke2fs"}, {"/usr/sbin/mkfs.ext2", "mke2fs"},
-		{"/usr/sbin/fsck.ext4", "e2fsck"}} {
+	for _, l := range [][2]string{
+		{"/usr/sbin/init", "/usr/lib/guest/busybox"},
+		{"/usr/bin/ssh", "dbclient"},
+		{"/usr/sbin/mkfs.ext4", "mke2fs"},
+		{"/usr/sbin/mkfs.ext3", "mke2fs"},
+		{"/usr/sbin/mkfs.ext2", "mke2fs"},
+		{"/usr/sbin/fsck.ext4", "e2fsck"},
+	} {
 		t.link(l[0], l[1])
 	}
 	conf, ok := s.open("/etc/mke2fs.conf")
