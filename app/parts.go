@@ -76,8 +76,11 @@ func (s *System) bootstrap(c identity.Config) identitymanager.BootstrapOptions {
 		o.Users = append(o.Users, identitymanager.BootstrapUser{Name: u, Password: s.secrets.Services[u], HashRounds: rounds})
 	}
 	for _, e := range []struct{ service, typ, name string }{
-		{"identity", "identity", "keystone"}, {"image", "image", "glance"}, {"placement", "placement", "placement"},
-		{"compute", "compute", "nova"}, {"network", "network", "neutron"},
+		{"identity", "identity", "keystone"},
+		{"image", "image", "glance"},
+		{"placement", "placement", "placement"},
+		{"compute", "compute", "nova"},
+		{"network", "network", "neutron"},
 	} {
 		url := s.Endpoint(e.service)
 		o.Services = append(o.Services, identitymanager.BootstrapService{Type: e.typ, Name: e.name, Public: url, Internal: url, Admin: url})

@@ -80,8 +80,10 @@ folder. Guests and the daemons of the network outlive the process; the next
 			if o.AdminPassword == "" {
 				o.AdminPassword = os.Getenv("TROPO_ADMIN_PASSWORD")
 			}
-			if err := config.Load(&o.Config, config.Sources{Files: files, Env: config.Environ(), Overrides: set,
-				Warn: func(m string) { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), "tropo: warning:", m) }}); err != nil {
+			if err := config.Load(&o.Config, config.Sources{
+				Files: files, Env: config.Environ(), Overrides: set,
+				Warn: func(m string) { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), "tropo: warning:", m) },
+			}); err != nil {
 				return err
 			}
 			w, closeLog, err := openLog(o.StateDir, logFile, cmd.ErrOrStderr())

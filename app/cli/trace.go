@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -21,19 +22,20 @@ import (
 
 // birth is what compute tells of a server's creation.
 type birth struct {
-	RequestID string      `json:"request_id"`
-	Steps     []birthStep `json:"steps"`
+	ServerID string      `json:"server_id"`
+	Status   string      `json:"status"`
+	Steps    []birthStep `json:"steps"`
 }
 
 type birthStep struct {
-	Step     int       `json:"step"`
+	Step     int       `json:"step"` // 0: one of tropo's own
 	Name     string    `json:"name"`
 	Part     string    `json:"part"`
 	Detail   string    `json:"detail"`
 	Note     string    `json:"note"`
 	Error    string    `json:"error"`
 	Start    time.Time `json:"start"`
-	Duration float64   `json:"duration_ms"`
+	Duration int64     `json:"duration_ns"`
 }
 
 func traceCommand() *cobra.Command {
@@ -54,35 +56,36 @@ OS_CLOUD or OS_AUTH_URL, or else the one of the state folder.`,
 			if err != nil {
 				return err
 			}
-			var b birth
-			res, err := c.Get(cmd.Context(), c.ServiceURL("servers", id, "tropo-birth"), &b, nil)
+			var doc struct {
+				Birth birth `json:"birth"`
+			}
+			res, err := c.Get(cmd.Context(), c.ServiceURL("servers", id, "tropo-birth"), &doc, nil)
 			if err != nil {
 				return err
 			}
 			_ = res.Body.Close()
-			return printBirth(cmd.OutOrStdout(), args[0], b)
+			return printBirth(cmd.OutOrStdout(), args[0], doc.Birth)
 		},
 	}
 }
 
 func printBirth(w io.Writer, name string, b birth) error {
-	_, _ = fmt.Fprintf(w, "server %s, request %s\n", name, b.RequestID)
+	_, _ = fmt.Fprintf(w, "server %s (%s), %s\n", name, b.ServerID, b.Status)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "STEP\tAT\tTOOK\tPART\tWHAT\tNOTE")
+	_, _ = fmt.Fprintln(t, "STEP\tAT ms\tTOOK ms\tPART\tWHAT\tNOTE")
 	var first time.Time
 	for _, s := range b.Steps {
-		if !s.Start.IsZero() && (first.IsZero() || s.Start.Before(first)) && s.Step >= 3 {
+		if s.Step >= 3 && (first.IsZero() || s.Start.Before(first)) {
 			first = s.Start
 		}
 	}
 	for _, s := range b.Steps {
-		at, took := "", ""
-		if !s.Start.IsZero() {
-			at = fmt.Sprintf("%+.1f ms", s.Start.Sub(first).Seconds()*1000)
-			took = fmt.Sprintf("%.1f ms", s.Duration)
+		step := "+"
+		if s.Step > 0 {
+			step = strconv.Itoa(s.Step)
 		}
 		note := strings.Trim(strings.Join([]string{s.Note, s.Detail, s.Error}, " "), " ")
-		_, _ = fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", s.Step, at, took, s.Part, s.Name, note)
+		_, _ = fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%s\t%s\t%s\n", step, s.Start.Sub(first).Seconds()*1000, float64(s.Duration)/1e6, s.Part, s.Name, note)
 	}
 	return t.Flush()
 }
