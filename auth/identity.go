@@ -5,6 +5,7 @@ package auth
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -75,6 +76,25 @@ type Identity struct {
 	Service            *Identity // who carries the request (X-Service-Token)
 	ValidatedFromCache bool      // for the birth timeline: no call was needed
 }
+
+// String names the caller without its token, for whatever prints it.
+func (i *Identity) String() string {
+	if i == nil {
+		return "nobody"
+	}
+	switch {
+	case i.System:
+		return "user " + i.User.ID + " of the system"
+	case i.Project.ID != "":
+		return "user " + i.User.ID + " in project " + i.Project.ID
+	case i.Domain.ID != "":
+		return "user " + i.User.ID + " in domain " + i.Domain.ID
+	}
+	return "user " + i.User.ID
+}
+
+// LogValue keeps the token out of logs.
+func (i *Identity) LogValue() slog.Value { return slog.StringValue(i.String()) }
 
 // HasRole reports whether the caller has a role of this name.
 func (i *Identity) HasRole(name string) bool {

@@ -39,10 +39,16 @@ type Session struct {
 	client *http.Client
 	flight singleflight.Group
 
-	mu    sync.Mutex
-	token string
-	id    *Identity
+	mu      sync.Mutex
+	id      *Identity
+	renewAt time.Time
+	refused error // the last login, if identity refused it
+	retryAt time.Time
 }
+
+// refusalPause is how long a refused login is not tried again: wrong
+// credentials would lock the account and load identity.
+const refusalPause = time.Second
 
 // NewSession makes a session; it logs in on first use.
 func NewSession(o SessionOptions) *Session {
@@ -56,7 +62,7 @@ func NewSession(o SessionOptions) *Session {
 		o.Region = "RegionOne"
 	}
 	o.AuthURL = strings.TrimRight(o.AuthURL, "/")
-	return &Session{opts: o, client: &http.Client{Transport: o.Transport}}
+	return &Session{opts: o, client: &http.Client{Transport: &patient{next: o.Transport, limit: headerTimeout}}}
 }
 
 // AuthURL is identity's versioned URL without a slash at the end.
@@ -66,7 +72,7 @@ func (s *Session) AuthURL() string { return s.opts.AuthURL }
 func (s *Session) HTTP() *http.Client { return s.client }
 
 // Token returns a token of the session's own user that is valid for at least
-// five more minutes.
+// five more minutes, or a quarter of its life where that is less.
 func (s *Session) Token(ctx context.Context) (string, error) {
 	id, err := s.Identity(ctx)
 	if err != nil {
@@ -75,19 +81,39 @@ func (s *Session) Token(ctx context.Context) (string, error) {
 	return id.Token, nil
 }
 
-// Identity returns the session's own identity, logging in where needed.
+// Identity returns the session's own identity, logging in where needed. A
+// token that could not be renewed is used for as long as it is valid.
 func (s *Session) Identity(ctx context.Context) (*Identity, error) {
-	s.mu.Lock()
-	id := s.id
-	s.mu.Unlock()
-	if id != nil && time.Until(id.ExpiresAt) > 5*time.Minute {
+	id, fresh := s.current()
+	if fresh {
 		return id, nil
 	}
-	v, err, _ := s.flight.Do("login", func() (any, error) { return s.login(context.WithoutCancel(ctx)) })
-	if err != nil {
-		return nil, err
+	answer := s.flight.DoChan("login", func() (any, error) {
+		if id, fresh := s.current(); fresh { // another was faster
+			return id, nil
+		}
+		return s.login(context.WithoutCancel(ctx))
+	})
+	var err error
+	select {
+	case a := <-answer:
+		if a.Err == nil {
+			return a.Val.(*Identity), nil
+		}
+		err = a.Err
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
-	return v.(*Identity), nil
+	if id != nil && time.Until(id.ExpiresAt) > 30*time.Second {
+		return id, nil
+	}
+	return nil, err
+}
+
+func (s *Session) current() (id *Identity, fresh bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id, s.id != nil && time.Now().Before(s.renewAt)
 }
 
 // Forget drops the session's token if it still is this one, so that the next
@@ -101,6 +127,12 @@ func (s *Session) Forget(token string) {
 }
 
 func (s *Session) login(ctx context.Context) (*Identity, error) {
+	s.mu.Lock()
+	refused, retryAt := s.refused, s.retryAt
+	s.mu.Unlock()
+	if refused != nil && time.Now().Before(retryAt) {
+		return nil, refused
+	}
 	type m = map[string]any
 	domain := m{"id": s.opts.DomainID}
 	body, err := json.Marshal(m{"auth": m{
@@ -125,16 +157,24 @@ func (s *Session) login(ctx context.Context) (*Identity, error) {
 	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(io.LimitReader(res.Body, 4<<20))
 	if err != nil || res.StatusCode != http.StatusCreated {
-		return nil, fault.Wrap(fault.Unavailable, errors.Join(err, fmt.Errorf("login of service user %s: %s", s.opts.Username, res.Status)),
+		err := fault.Wrap(fault.Unavailable, errors.Join(err, fmt.Errorf("login of service user %s: %s", s.opts.Username, res.Status)),
 			"The identity service does not accept this service's own credentials.")
+		if res.StatusCode == http.StatusUnauthorized {
+			s.mu.Lock()
+			s.refused, s.retryAt = err, time.Now().Add(refusalPause)
+			s.mu.Unlock()
+		}
+		return nil, err
 	}
 	id, err := ParseToken(b)
 	if err != nil {
 		return nil, err
 	}
 	id.Token = res.Header.Get("X-Subject-Token")
+	life := time.Until(id.ExpiresAt)
 	s.mu.Lock()
-	s.id = id
+	s.id, s.refused = id, nil
+	s.renewAt = id.ExpiresAt.Add(-min(5*time.Minute, life/4))
 	s.mu.Unlock()
 	return id, nil
 }
@@ -263,6 +303,9 @@ func message(body []byte) (msg, typ string) {
 		s := strings.TrimSpace(string(body))
 		if s == "" || strings.HasPrefix(s, "<") {
 			return "The request was refused by another service.", ""
+		}
+		if len(s) > 500 {
+			s = strings.ToValidUTF8(s[:500], "") + "…"
 		}
 		return s, ""
 	}

@@ -2,16 +2,12 @@ package auth
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"github.com/tropocloud/tropo/fault"
 )
@@ -21,83 +17,6 @@ import (
 // fault.Unavailable.
 type Validator interface {
 	Validate(ctx context.Context, token string) (*Identity, error)
-}
-
-// Cache is a Validator that remembers answers for a short time. A revocation
-// must call Flush (the identity service announces one over the bus); while
-// the bus is down, TTL bounds how long a revoked token is still taken.
-type Cache struct {
-	next Validator
-	ttl  time.Duration
-	max  int
-
-	flight  singleflight.Group
-	mu      sync.Mutex
-	entries map[[32]byte]cacheEntry
-	epoch   uint64
-}
-
-type cacheEntry struct {
-	id    *Identity
-	until time.Time
-}
-
-// NewCache caches up to 20,000 answers of next for ttl each (0: 10 s).
-func NewCache(next Validator, ttl time.Duration) *Cache {
-	if ttl == 0 {
-		ttl = 10 * time.Second
-	}
-	return &Cache{next: next, ttl: ttl, max: 20000, entries: map[[32]byte]cacheEntry{}}
-}
-
-// Validate answers from the cache or asks next, once for concurrent callers
-// with the same token.
-func (c *Cache) Validate(ctx context.Context, token string) (*Identity, error) {
-	key := sha256.Sum256([]byte(token))
-	now := time.Now()
-	c.mu.Lock()
-	e, ok := c.entries[key]
-	epoch := c.epoch
-	c.mu.Unlock()
-	if ok && now.Before(e.until) && now.Before(e.id.ExpiresAt) {
-		hit := *e.id
-		hit.ValidatedFromCache = true
-		return &hit, nil
-	}
-	v, err, _ := c.flight.Do(fmt.Sprintf("%x/%d", key, epoch), func() (any, error) {
-		// The answer serves all waiters, so one that gives up must not
-		// end it for the others.
-		id, err := c.next.Validate(context.WithoutCancel(ctx), token)
-		if err != nil {
-			return nil, err
-		}
-		c.put(key, id, epoch)
-		return id, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return v.(*Identity), nil
-}
-
-func (c *Cache) put(key [32]byte, id *Identity, epoch uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.epoch != epoch { // flushed while the answer was under way
-		return
-	}
-	if len(c.entries) >= c.max {
-		clear(c.entries)
-	}
-	c.entries[key] = cacheEntry{id, time.Now().Add(c.ttl)}
-}
-
-// Flush forgets everything.
-func (c *Cache) Flush() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.epoch++
-	clear(c.entries)
 }
 
 // Remote is a Validator that asks the identity API (GET /v3/auth/tokens).
@@ -130,6 +49,8 @@ func (r *Remote) Validate(ctx context.Context, token string) (*Identity, error) 
 }
 
 func (r *Remote) ask(ctx context.Context, own, token string) (*Identity, int, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.session.AuthURL()+"/auth/tokens", nil)
 	if err != nil {
 		return nil, 0, err
@@ -224,7 +145,8 @@ func ParseToken(body []byte) (*Identity, error) {
 
 // Request authenticates an HTTP request by its X-Auth-Token, and its
 // X-Service-Token where there is one. service is the type of the service
-// asked ("compute"), against which access rules are matched.
+// asked ("compute"), against which access rules are matched, unless a service
+// carries the request (as keystonemiddleware's auth_token does it).
 func Request(r *http.Request, v Validator, service string) (*Identity, error) {
 	token := r.Header.Get("X-Auth-Token")
 	if token == "" {
@@ -243,10 +165,22 @@ func Request(r *http.Request, v Validator, service string) (*Identity, error) {
 		both.Service = s
 		id = &both
 	}
-	if id.AccessRules != nil && id.Service == nil && !allowed(id.AccessRules, service, r.Method, r.URL.Path) {
+	if id.AccessRules != nil && !chained(id) && !selfCheck(r, service) && !allowed(id.AccessRules, service, r.Method, r.URL.Path) {
 		return nil, fault.Unauthenticatedf("The application credential's access rules do not allow this request.")
 	}
 	return id, nil
+}
+
+// chained reports whether a service carries on what a user asked of it: its
+// request is not the one that access rules are about. (Upstream's middleware
+// takes any service token for that; here it must have the service role, so
+// that nobody gets rid of the rules by sending the token twice.)
+func chained(id *Identity) bool { return id.Service != nil && id.Service.HasRole("service") }
+
+// selfCheck reports whether a token is being validated, which access rules
+// never forbid.
+func selfCheck(r *http.Request, service string) bool {
+	return service == "identity" && r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/v3/auth/tokens")
 }
 
 func allowed(rules []AccessRule, service, method, path string) bool {
