@@ -23,6 +23,7 @@ import (
 	"github.com/tropocloud/tropo/db/dbtest"
 	"github.com/tropocloud/tropo/image"
 	"github.com/tropocloud/tropo/image/driver/file"
+	"github.com/tropocloud/tropo/image/manager"
 )
 
 // qcow2 is a minimal qcow2 of 1 MiB; backing names a file at offset 1024.
@@ -232,6 +233,29 @@ func TestThreat14OnlyTheServiceSetsStatus(t *testing.T) {
 		}
 	}
 	s.want(403, "alice", "PATCH", path, []object{{"add": "/locations/-", "value": object{"url": "file:///etc/passwd"}}}, "Content-Type", "application/openstack-images-v2.0-json-patch")
+}
+
+// Threat 3 once more: the label may not change between the inspection of the
+// content and its activation.
+func TestThreat3RelabelledDuringUpload(t *testing.T) {
+	s := newService(t, dbtest.New(t), nil)
+	path := s.make(object{"disk_format": "qcow2"})
+	old, err := s.store.Image(t.Context(), strings.TrimPrefix(path, "/v2/images/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	relabel := `[{"op":"replace","path":"/disk_format","value":"raw"}]`
+	v21 := []string{"Content-Type", "application/openstack-images-v2.1-json-patch"}
+	s.want(200, "alice", "PATCH", path, relabel, v21...)
+	if err := s.manager.UploadImage(t.Context(), old, manager.Upload{Body: bytes.NewReader(qcow2(false)), Size: -1}); err == nil {
+		t.Error("a qcow2 became active under the label raw")
+	}
+	if got := s.want(200, "alice", "GET", path, nil); got["status"] != "queued" {
+		t.Errorf("left %v", got["status"])
+	}
+	s.clean()
+	s.want(204, "alice", "PUT", path+"/stage", bytes.NewReader(random(100)))
+	s.want(403, "alice", "PATCH", path, relabel, v21...)
 }
 
 func TestStorageQuota(t *testing.T) {

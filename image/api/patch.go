@@ -126,7 +126,7 @@ func apply(i *image.Image, c change) error {
 	case c.op == "remove":
 		delete(i.Properties, name)
 		return nil
-	case (name == "disk_format" || name == "container_format") && i.Status != image.StatusQueued && i.Status != image.StatusImporting:
+	case (name == "disk_format" || name == "container_format") && i.Status != image.StatusQueued:
 		return fault.Forbiddenf("Attribute %s can be only replaced for a queued image.", name)
 	}
 	return set(i, name, c.value)

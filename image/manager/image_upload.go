@@ -276,7 +276,7 @@ func (m *Manager) activate(ctx context.Context, i *image.Image, key string, s *s
 		if string(s.found.Format) == i.Format() || i.Format() == "ami" {
 			set["virtual_size"] = s.found.VirtualSize
 		}
-		ok, err := m.store.Swap(ctx, i.ID, key, []image.Status{from}, set)
+		ok, err := m.store.Activate(ctx, i, key, from, set)
 		if err != nil {
 			return err
 		}

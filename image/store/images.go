@@ -152,6 +152,14 @@ func (s *Store) Swap(ctx context.Context, id, key string, from []image.Status, s
 	return n > 0, err
 }
 
+// Activate is Swap for an image whose data was compared with its disk format:
+// it also fails when the image declares another one by now.
+func (s *Store) Activate(ctx context.Context, i *image.Image, key string, from image.Status, set db.Set) (bool, error) {
+	set["updated_at"] = db.Now()
+	n, err := db.Update(ctx, s.db, "images", set, db.ByID(i.ID).Eq("status", from).Eq("upload_key", key).Eq("disk_format", i.Format()))
+	return n > 0, err
+}
+
 // DeleteImage removes an image and leaves its data to be collected. It is
 // fault.Conflict if the image was changed since i was read.
 func (s *Store) DeleteImage(ctx context.Context, i *image.Image) error {
