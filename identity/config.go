@@ -64,7 +64,6 @@ type Config struct {
 	Federation struct {
 		DefaultAuthorizationTTL int    `config:"default_authorization_ttl" default:"0" min:"0" help:"Minutes that the groups of a federated login last; 0: only within its token."`
 		RemoteIDAttribute       string `config:"remote_id_attribute" default:"" help:"Attribute of an assertion that names its provider."`
-		AssertionPrefix         string `config:"assertion_prefix" default:"" help:"Only attributes that begin so are read from an assertion."`
 		TrustedProxySecret      string `config:"trusted_proxy_secret" secret:"true" default:"" help:"What a proxy that checked an assertion sends in X-Tropo-Federation-Secret beside the attributes; empty: no assertion is accepted."`
 	} `config:"federation"`
 

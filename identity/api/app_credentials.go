@@ -49,6 +49,9 @@ func viewAppCredential(r *rest.Request, c *manager.AppCredentialView) doc {
 		roles = append(roles, doc{"id": x.ID, "name": x.Name, "domain_id": nullID(x.DomainID)})
 	}
 	d["roles"] = roles
+	if c.ExpiresAt != nil { // as Keystone does here alone: without the zone
+		d["expires_at"] = c.ExpiresAt.UTC().Format("2006-01-02T15:04:05.000000")
+	}
 	if c.Ruled {
 		rules := []doc{}
 		for _, x := range c.Rules {

@@ -70,6 +70,9 @@ func loadEC2(a *API, r *rest.Request, o *objects, t policy.Target) (err error) {
 	if err == nil {
 		t["target.credential.user_id"] = o.credential.UserID
 	}
+	if fault.Is(err, fault.NotFound) {
+		t["target.credential.user_id"] = o.user.ID
+	}
 	return err
 }
 

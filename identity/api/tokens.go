@@ -156,6 +156,7 @@ func (a *API) authenticate(r *rest.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	in.OAuth1 = oauthProof(r)
 	return a.answerToken(r, in)
 }
 

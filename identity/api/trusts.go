@@ -27,6 +27,9 @@ func loadTrust(a *API, r *rest.Request, o *objects, t policy.Target) (err error)
 	if o.trust, err = a.m.Trust(r.Context(), r.Var("trust_id")); err == nil {
 		t["target.trust.trustor_user_id"], t["target.trust.trustee_user_id"] = o.trust.TrustorID, o.trust.TrusteeID
 	}
+	if fault.Is(err, fault.NotFound) {
+		t["target.trust.trustor_user_id"] = r.Caller().User.ID // everybody may learn that there is no such trust
+	}
 	return err
 }
 

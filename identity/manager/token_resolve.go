@@ -44,7 +44,11 @@ func (m *Manager) resolve(ctx context.Context, p *token.Payload, b *book) (*iden
 	if t.User, t.UserDomain, err = m.activeUser(ctx, p.UserID); err != nil {
 		return nil, err
 	}
-	if !p.Federated() {
+	if p.Federated() {
+		if _, _, err := m.activeProtocol(ctx, p.ProviderID, p.ProtocolID); err != nil {
+			return nil, err
+		}
+	} else {
 		pws, err := m.store.PasswordsOf(ctx, p.UserID)
 		if err != nil {
 			return nil, err

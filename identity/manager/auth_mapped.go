@@ -1,0 +1,241 @@
+package manager
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/identity"
+	"github.com/tropocloud/tropo/identity/mapping"
+)
+
+// MappedProof is an assertion that a trusted front end has checked.
+type MappedProof struct {
+	ProviderID, ProtocolID string
+	Assertion              map[string]string
+}
+
+// TrustedProxy reports whether a secret is that of the front end which checks
+// assertions. Without one configured nobody is: attributes in headers are
+// worth nothing by themselves (CVE-2026-22797).
+func (m *Manager) TrustedProxy(secret string) bool {
+	want := m.cfg.Federation.TrustedProxySecret
+	return want != "" && equal(want, secret)
+}
+
+// byMapping takes a checked assertion as the proof.
+func (m *Manager) byMapping(ctx context.Context, p *proof, in *MappedProof) error {
+	if in == nil {
+		return unauthenticated("no assertion")
+	}
+	provider, proto, err := m.activeProtocol(ctx, in.ProviderID, in.ProtocolID)
+	if err != nil {
+		return err
+	}
+	if err := checkIssuer(m.cfg.Federation.RemoteIDAttribute, provider, proto, in.Assertion); err != nil {
+		return err
+	}
+	v, err := m.store.Mappings.Get(ctx, proto.MappingID)
+	if err != nil {
+		return notFoundAs(err, "the mapping is gone")
+	}
+	rules, err := checkRules(v)
+	if err != nil {
+		return err
+	}
+	res, ok := rules.Apply(in.Assertion)
+	if !ok {
+		return unauthenticated("the mapping knows no user for the assertion")
+	}
+	user, groups, err := m.materialise(ctx, provider, proto, res)
+	if err != nil {
+		return err
+	}
+	if res.User.Type != "local" {
+		p.groups, p.provider, p.protocol = groups, provider.ID, proto.ID
+	}
+	return p.is(user)
+}
+
+func (m *Manager) activeProtocol(ctx context.Context, providerID, protocolID string) (*identity.Provider, *identity.Protocol, error) {
+	provider, err := m.store.Providers.Get(ctx, providerID)
+	if err != nil {
+		return nil, nil, notFoundAs(err, "no such identity provider")
+	}
+	if !provider.Enabled {
+		return nil, nil, unauthenticated("the identity provider is disabled")
+	}
+	proto, err := m.store.Protocol(ctx, providerID, protocolID)
+	if err != nil {
+		return nil, nil, notFoundAs(err, "no such protocol")
+	}
+	return provider, proto, nil
+}
+
+// checkIssuer refuses the assertion of another provider.
+func checkIssuer(attr string, provider *identity.Provider, proto *identity.Protocol, assertion map[string]string) error {
+	if proto.RemoteAttr != "" {
+		attr = string(proto.RemoteAttr)
+	}
+	if attr == "" || len(provider.RemoteIDs) == 0 {
+		return nil
+	}
+	if !slices.Contains(provider.RemoteIDs, assertion[attr]) {
+		return unauthenticated("the assertion is of another identity provider")
+	}
+	return nil
+}
+
+// materialise finds or makes the user of a result, with the groups that exist
+// and the projects that are asked for.
+func (m *Manager) materialise(ctx context.Context, provider *identity.Provider, proto *identity.Protocol, res *mapping.Result) (string, []string, error) {
+	if res.User.Type == "local" {
+		u, err := m.findUser(ctx, localRef(&res.User, provider.DomainID))
+		if err == nil && u == nil {
+			err = unauthenticated("the local user of the mapping does not exist")
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		return u.ID, nil, nil
+	}
+	groups, err := m.mappedGroups(ctx, res.Groups)
+	if err != nil {
+		return "", nil, err
+	}
+	unique := res.User.ID
+	if unique == "" {
+		unique = res.User.Name
+	}
+	id, err := m.shadow(ctx, provider, proto, unique, &res.User)
+	if err != nil {
+		return "", nil, err
+	}
+	if ttl := m.groupTTL(provider); ttl > 0 {
+		for _, g := range groups {
+			if err := m.store.JoinUntil(ctx, id, g, provider.ID, m.now().Add(ttl)); err != nil {
+				return "", nil, err
+			}
+		}
+	}
+	return id, groups, m.mappedProjects(ctx, provider, id, res.Projects)
+}
+
+func localRef(u *mapping.User, domain string) UserRef {
+	r := UserRef{ID: u.ID, Name: u.Name, DomainID: domain}
+	if u.Domain != nil {
+		r.DomainID, r.DomainName = u.Domain.ID, u.Domain.Name
+	}
+	return r
+}
+
+func (m *Manager) groupTTL(p *identity.Provider) time.Duration {
+	if p.AuthorizationTTL != nil {
+		return time.Duration(*p.AuthorizationTTL) * time.Minute
+	}
+	return time.Duration(m.cfg.Federation.DefaultAuthorizationTTL) * time.Minute
+}
+
+func (m *Manager) mappedGroups(ctx context.Context, list []mapping.Group) ([]string, error) {
+	var out []string
+	for _, g := range list {
+		var v *identity.Group
+		var err error
+		if g.ID != "" {
+			v, err = gone(m.store.Groups.Get(ctx, g.ID))
+		} else if g.Domain != nil {
+			domain := g.Domain.ID
+			if domain == "" {
+				d, err := gone(m.store.Projects.One(ctx, identity.By("name", g.Domain.Name).And("is_domain", true)))
+				if err != nil {
+					return nil, err
+				}
+				if d == nil {
+					continue
+				}
+				domain = d.ID
+			}
+			v, err = gone(m.store.Groups.One(ctx, identity.By("name", g.Name).And("domain_id", domain)))
+		}
+		if err != nil {
+			return nil, err
+		}
+		if v != nil && !slices.Contains(out, v.ID) {
+			out = append(out, v.ID)
+		}
+	}
+	return out, nil
+}
+
+// shadow returns the user behind a name at a provider, made at the first login.
+func (m *Manager) shadow(ctx context.Context, provider *identity.Provider, proto *identity.Protocol, unique string, who *mapping.User) (string, error) {
+	f, err := gone(m.store.FederatedUser(ctx, provider.ID, proto.ID, unique))
+	if err != nil {
+		return "", err
+	}
+	if f != nil {
+		return f.UserID, nil
+	}
+	name := who.Name
+	if name == "" {
+		name = unique
+	}
+	u := identity.User{ID: NewID(), Name: name, DomainID: provider.DomainID, Enabled: true, CreatedAt: m.now()}
+	u.UniqueName = fmt.Sprintf("\x01%s", u.ID)
+	if who.Email != "" {
+		u.Extra = identity.Extra{"email": who.Email}
+	}
+	err = m.store.Tx(ctx, func(ctx context.Context) error {
+		if err := m.store.Users.Create(ctx, &u); err != nil {
+			return err
+		}
+		return m.store.AddFederatedUser(ctx, identity.FederatedUser{UserID: u.ID, ProviderID: provider.ID, ProtocolID: proto.ID, UniqueID: unique, DisplayName: name})
+	})
+	if fault.Is(err, fault.Conflict) { // another login of the same user was faster
+		f, err := m.store.FederatedUser(ctx, provider.ID, proto.ID, unique)
+		if err != nil {
+			return "", err
+		}
+		return f.UserID, nil
+	}
+	return u.ID, err
+}
+
+// mappedProjects makes the projects of a mapping in the provider's domain and
+// gives the user the roles that the mapping names, and no others
+// (CVE-2017-2673).
+func (m *Manager) mappedProjects(ctx context.Context, provider *identity.Provider, userID string, list []mapping.Project) error {
+	if len(list) == 0 {
+		return nil
+	}
+	return m.change(ctx, func(ctx context.Context) error {
+		for _, p := range list {
+			have, err := gone(m.store.Projects.One(ctx, identity.By("name", p.Name).And("domain_id", provider.DomainID).And("is_domain", false)))
+			if err != nil {
+				return err
+			}
+			if have == nil {
+				have = &identity.Project{ID: NewID(), Name: p.Name, DomainID: provider.DomainID, ParentID: provider.DomainID, Enabled: true}
+				if err := m.store.Projects.Create(ctx, have); err != nil {
+					return err
+				}
+			}
+			for _, r := range p.Roles {
+				role, err := gone(m.store.Roles.One(ctx, identity.By("name", r.Name).And("domain_id", "")))
+				if err != nil {
+					return err
+				}
+				if role == nil {
+					return unauthenticated("the mapping names a role that does not exist")
+				}
+				a := identity.Assignment{ActorType: identity.ActorUser, ActorID: userID, TargetType: identity.TargetProject, TargetID: have.ID, RoleID: role.ID}
+				if err := m.store.Grant(ctx, a); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
