@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/tropocloud/tropo/bus"
 	"github.com/tropocloud/tropo/bus/amqp1"
 	"github.com/tropocloud/tropo/bus/bustest"
@@ -54,6 +56,8 @@ func TestAMQP1(t *testing.T) {
 		})
 	})
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, o amqp1.Options) bus.Bus {
 	t.Helper()

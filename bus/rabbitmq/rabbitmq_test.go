@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/tropocloud/tropo/bus"
 	"github.com/tropocloud/tropo/bus/bustest"
 	"github.com/tropocloud/tropo/bus/rabbitmq"
@@ -53,6 +55,8 @@ func TestRabbitMQ(t *testing.T) {
 		})
 	})
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, o rabbitmq.Options) bus.Bus {
 	t.Helper()
