@@ -68,6 +68,11 @@ func (*SecurityGroupRule) Kind() *Kind {
 }
 
 // Kind implements Resource.
+func (*DefaultRule) Kind() *Kind {
+	return &Kind{"default_security_group_rule", "default_security_group_rules", "default_group_rules", "DefaultSecurityGroupRuleNotFound", "Default Security Group rule %s does not exist", false, false}
+}
+
+// Kind implements Resource.
 func (*AddressGroup) Kind() *Kind {
 	return &Kind{"address_group", "address_groups", "address_groups", "AddressGroupNotFound", "Address group %s could not be found.", false, true}
 }
@@ -102,6 +107,7 @@ var (
 	_ Resource = (*FloatingIP)(nil)
 	_ Resource = (*SecurityGroup)(nil)
 	_ Resource = (*SecurityGroupRule)(nil)
+	_ Resource = (*DefaultRule)(nil)
 	_ Resource = (*AddressGroup)(nil)
 	_ Resource = (*RBACPolicy)(nil)
 	_ Resource = (*Agent)(nil)

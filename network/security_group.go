@@ -37,6 +37,38 @@ type SecurityGroupRule struct {
 	SameKey string `json:"-" db:"same_key"`
 }
 
+// DefaultRule is a rule that new security groups get.
+type DefaultRule struct {
+	Standard
+	Direction     string  `json:"direction" db:"direction"`
+	Ethertype     string  `json:"ethertype" db:"ethertype"`
+	Protocol      *string `json:"protocol" db:"protocol"`
+	PortMin       *int    `json:"port_range_min" db:"port_range_min"`
+	PortMax       *int    `json:"port_range_max" db:"port_range_max"`
+	RemoteIP      *string `json:"remote_ip_prefix" db:"remote_ip_prefix"`
+	RemoteGroupID *string `json:"remote_group_id" db:"remote_group_id"`
+	RemoteAddrs   *string `json:"remote_address_group_id" db:"remote_address_group_id"`
+	InDefault     bool    `json:"used_in_default_sg" db:"in_default"`
+	InOther       bool    `json:"used_in_non_default_sg" db:"in_other"`
+	SameKey       string  `json:"-" db:"same_key"`
+}
+
+// Parent stands in a DefaultRule's remote group for the group that gets it.
+const Parent = "PARENT"
+
+// For is the rule as a group has it.
+func (d *DefaultRule) For(group, project string) *SecurityGroupRule {
+	r := &SecurityGroupRule{
+		GroupID: group, Direction: d.Direction, Ethertype: d.Ethertype, Protocol: d.Protocol, PortMin: d.PortMin, PortMax: d.PortMax,
+		RemoteIP: d.RemoteIP, RemoteGroupID: d.RemoteGroupID, RemoteAddrs: d.RemoteAddrs,
+	}
+	r.ProjectID, r.Description = project, d.Description
+	if r.RemoteGroupID != nil && *r.RemoteGroupID == Parent {
+		r.RemoteGroupID = &group
+	}
+	return r
+}
+
 // AddressGroup is a named set of prefixes.
 type AddressGroup struct {
 	Standard

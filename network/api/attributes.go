@@ -94,6 +94,17 @@ func ruleAttrs() []attr {
 	)
 }
 
+func defaultRuleAttrs() []attr {
+	list := []attr{ro("id"), rw("description", str(255), ""), po("used_in_default_sg", boolean, false), po("used_in_non_default_sg", boolean, true)}
+	for _, a := range ruleAttrs() {
+		switch a.name {
+		case "direction", "ethertype", "protocol", "port_range_min", "port_range_max", "remote_ip_prefix", "remote_group_id", "remote_address_group_id":
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
 func subnetPoolAttrs() []attr {
 	return standard(true,
 		rw("name", str(255), ""), attr{name: "prefixes", flags: post | put | required, check: list(1000, cidr)}, ro("ip_version"),

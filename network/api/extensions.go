@@ -49,6 +49,7 @@ func aliases() [][2]string {
 		{"router", "Neutron L3 Router"},
 		{"router_availability_zone", "Router Availability Zone"},
 		{"security-group", "security-group"},
+		{"security-groups-default-rules", "Default rules for security groups"},
 		{"security-groups-normalized-cidr", "Normalized CIDR field for security group rules"},
 		{"security-groups-remote-address-group", "Remote address group id field for security group rules"},
 		{"security-groups-rules-belongs-to-default-sg", "Security group rule belongs to the project's default security group"},

@@ -83,6 +83,7 @@ func defaults() [][2]string {
 		{"create_rbac_policy", member}, {"get_rbac_policy", reader + " or (role:reader and project_id:%(target_tenant)s)"}, {"update_rbac_policy", member}, {"delete_rbac_policy", member},
 		{"create_rbac_policy:target_tenant", "rule:restrict_wildcard"}, {"update_rbac_policy:target_tenant", "rule:restrict_wildcard"},
 		{"get_agent", adminOrSvc}, {"update_agent", admin}, {"delete_agent", admin},
+		{"create_default_security_group_rule", admin}, {"get_default_security_group_rule", anyReader}, {"delete_default_security_group_rule", admin},
 		{"create_flavor", admin}, {"get_flavor", anyReader}, {"update_flavor", admin}, {"delete_flavor", admin},
 		{"create_service_profile", admin}, {"get_service_profile", admin}, {"update_service_profile", admin}, {"delete_service_profile", admin},
 		{"create_flavor_service_profile", admin}, {"delete_flavor_service_profile", admin},

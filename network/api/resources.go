@@ -54,6 +54,7 @@ func (a *api) table() []*resource {
 		define(a, "subnetpools", subnetPoolAttrs(), m.CreateSubnetPool, m.UpdateSubnetPool, m.DeleteSubnetPool),
 		define(a, "address-scopes", addressScopeAttrs(), m.CreateAddressScope, m.UpdateAddressScope, m.DeleteAddressScope),
 		define(a, "address-groups", addressGroupAttrs(), m.CreateAddressGroup, m.UpdateAddressGroup, m.DeleteAddressGroup),
+		define(a, "default-security-group-rules", defaultRuleAttrs(), m.CreateDefaultRule, nil, m.DeleteDefaultRule),
 		define(a, "flavors", flavorAttrs(), m.CreateFlavor, m.UpdateFlavor, m.DeleteFlavor),
 		define(a, "service_profiles", serviceProfileAttrs(), m.CreateServiceProfile, m.UpdateServiceProfile, m.DeleteServiceProfile),
 	}

@@ -10,8 +10,7 @@ import (
 )
 
 // defaultGroup returns the id of the project's default group, making it where
-// it is missing: guests may talk out, and members of the group with each
-// other.
+// it is missing.
 func (m *Manager) defaultGroup(ctx context.Context, project string) (string, error) {
 	if project == "" {
 		return "", bad("HTTPBadRequest", "A port without a project has no default security group.")
@@ -31,13 +30,6 @@ func (m *Manager) defaultGroup(ctx context.Context, project string) (string, err
 	if err := m.insertGroup(ctx, g); err != nil {
 		return "", err
 	}
-	for _, ether := range []string{"IPv4", "IPv6"} {
-		r := &network.SecurityGroupRule{GroupID: g.ID, Direction: "ingress", Ethertype: ether, RemoteGroupID: &g.ID}
-		r.ProjectID = project
-		if err := m.insertRule(ctx, r); err != nil {
-			return "", err
-		}
-	}
 	return g.ID, m.store.SetDefaultGroup(ctx, project, g.ID)
 }
 
@@ -56,15 +48,17 @@ func (m *Manager) EnsureDefaultGroup(ctx context.Context, project string) error 
 	})
 }
 
-// insertGroup writes a group with the rules that let guests talk out.
+// insertGroup writes a group with the rules that new groups get.
 func (m *Manager) insertGroup(ctx context.Context, g *network.SecurityGroup) error {
 	if err := store.Insert(ctx, m.store, g); err != nil {
 		return err
 	}
-	for _, ether := range []string{"IPv4", "IPv6"} {
-		r := &network.SecurityGroupRule{GroupID: g.ID, Direction: "egress", Ethertype: ether}
-		r.ProjectID = g.ProjectID
-		if err := m.insertRule(ctx, r); err != nil {
+	templates, err := m.templates(ctx, g.IsDefault)
+	if err != nil {
+		return err
+	}
+	for i := range templates {
+		if err := m.insertRule(ctx, templates[i].For(g.ID, g.ProjectID)); err != nil {
 			return err
 		}
 	}
@@ -93,13 +87,16 @@ func (m *Manager) CreateSecurityGroup(ctx context.Context, c network.Change) (*n
 		if err := m.reserve(ctx, g.Kind(), g.ProjectID, 1); err != nil {
 			return err
 		}
-		if err := m.reserve(ctx, (*network.SecurityGroupRule)(nil).Kind(), g.ProjectID, 2); err != nil {
+		templates, err := m.templates(ctx, false)
+		if err != nil {
+			return err
+		}
+		if err := m.reserve(ctx, (*network.SecurityGroupRule)(nil).Kind(), g.ProjectID, len(templates)); err != nil {
 			return err
 		}
 		if err := m.insertGroup(ctx, g); err != nil {
 			return err
 		}
-		var err error
 		out, err = store.Find[network.SecurityGroup](ctx, m.store, scope(ctx), g.ID)
 		return err
 	})

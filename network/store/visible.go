@@ -24,6 +24,8 @@ func visible(w *db.Cond, k *network.Kind, sc network.Scope) *db.Cond {
 		return w.Raw("project_id = ? OR security_group_id IN (SELECT id FROM security_groups WHERE project_id = ?) OR security_group_id IN "+shared, p, p, "security_group", p)
 	case "rbac_policy":
 		return w.Raw("project_id = ? OR target_project = ?", p, p)
+	case "default_security_group_rule":
+		return w
 	case "flavor":
 		return w.Raw("enabled = ?", true)
 	case "agent", "service_profile":
