@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/tropocloud/tropo/host"
 )
@@ -126,13 +127,13 @@ func (s *State) WriteClients(authURL, password string) error {
 	}
 	rc := fmt.Sprintf(`export OS_AUTH_URL=%s
 export OS_USERNAME=admin
-export OS_PASSWORD='%s'
+export OS_PASSWORD=%s
 export OS_PROJECT_NAME=admin
 export OS_USER_DOMAIN_NAME=Default
 export OS_PROJECT_DOMAIN_NAME=Default
 export OS_REGION_NAME=RegionOne
 export OS_IDENTITY_API_VERSION=3
 export OS_INTERFACE=public
-`, authURL, password)
+`, authURL, "'"+strings.ReplaceAll(password, "'", `'\''`)+"'")
 	return host.WriteFile(s.Path("openrc"), []byte(rc), 0o600)
 }
