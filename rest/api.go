@@ -69,6 +69,11 @@ func New(o Options) (*API, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.Microversions != nil {
+		m := *o.Microversions
+		m.legacyKey = http.CanonicalHeaderKey(m.Legacy)
+		o.Microversions = &m
+	}
 	a := &API{opts: o, root: newNode()}
 	var err error
 	if a.schemas, err = loadSchemas(o.Schemas); err != nil {
@@ -108,8 +113,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		ctx = obs.WithTracing(ctx, a.opts.Tracing)
 	}
 	ctx, end := obs.StartSpan(ctx, a.opts.Service+" "+hr.Method, attribute.String("url.path", hr.URL.Path))
-	r := &Request{HTTP: hr.WithContext(ctx), api: a, out: w, header: http.Header{}, query: hr.URL.Query()}
-	r.header.Set("X-Openstack-Request-Id", id)
+	r := &Request{HTTP: hr.WithContext(ctx), api: a, out: w, header: make(http.Header, 8), query: hr.URL.Query()}
+	r.header["X-Openstack-Request-Id"] = []string{id}
 	if a.opts.RequestIDHeader != "" {
 		r.header.Set(a.opts.RequestIDHeader, id)
 	}
@@ -261,7 +266,9 @@ func (a *API) dispatch(r *Request, n *node, vals []string) error {
 			continue
 		}
 		r.route = c
-		r.vars = map[string]string{}
+		if len(vals) > 0 {
+			r.vars = make(map[string]string, len(vals))
+		}
 		for i, name := range n.names[c] {
 			r.vars[name] = vals[i]
 		}

@@ -39,7 +39,7 @@ func mustVersion(s string) Version {
 func V(s string) Version { return mustVersion(s) }
 
 // String returns "2.53".
-func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
+func (v Version) String() string { return strconv.Itoa(v.Major) + "." + strconv.Itoa(v.Minor) }
 
 // Less orders versions.
 func (v Version) Less(w Version) bool {
@@ -54,13 +54,18 @@ type Microversions struct {
 	Service  string // the service type in "OpenStack-API-Version: compute 2.1"
 	Legacy   string // an older header with the bare version, "X-OpenStack-Nova-API-Version"
 	Min, Max Version
+
+	legacyKey string // Legacy as header maps spell it
 }
+
+// versionKey is OpenStack-API-Version as header maps spell it.
+const versionKey = "Openstack-Api-Version"
 
 // choose reads the version that the request asks for; without a header it is
 // Min.
 func (m *Microversions) choose(h http.Header) (Version, error) {
 	want := ""
-	for _, line := range h.Values("OpenStack-API-Version") {
+	for _, line := range h[versionKey] {
 		for part := range strings.SplitSeq(line, ",") {
 			f := strings.Fields(part)
 			if len(f) == 2 && strings.EqualFold(f[0], m.Service) {
@@ -68,8 +73,8 @@ func (m *Microversions) choose(h http.Header) (Version, error) {
 			}
 		}
 	}
-	if want == "" && m.Legacy != "" {
-		want = strings.TrimSpace(h.Get(m.Legacy))
+	if old := h[m.legacyKey]; want == "" && m.Legacy != "" && len(old) > 0 {
+		want = strings.TrimSpace(old[0])
 	}
 	switch strings.ToLower(want) {
 	case "":
@@ -89,10 +94,12 @@ func (m *Microversions) choose(h http.Header) (Version, error) {
 
 // announce sets the answer's version headers.
 func (m *Microversions) announce(h http.Header, v Version) {
-	h.Set("OpenStack-API-Version", m.Service+" "+v.String())
-	h.Add("Vary", "OpenStack-API-Version")
-	if m.Legacy != "" {
-		h.Set(m.Legacy, v.String())
-		h.Add("Vary", m.Legacy)
+	text := v.String()
+	h[versionKey] = []string{m.Service + " " + text}
+	if m.Legacy == "" {
+		h["Vary"] = []string{"OpenStack-API-Version"}
+		return
 	}
+	h[m.legacyKey] = []string{text}
+	h["Vary"] = []string{"OpenStack-API-Version", m.Legacy}
 }
