@@ -34,7 +34,7 @@ const (
 
 // DiskFormats are the disk formats that an image may declare.
 func DiskFormats() []string {
-	return []string{"ami", "ari", "aki", "vhd", "vmdk", "raw", "qcow2", "vdi", "iso", "vhdx", "ploop"}
+	return []string{"ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"}
 }
 
 // ContainerFormats are the container formats that an image may declare.
