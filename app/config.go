@@ -1,6 +1,7 @@
 package app
 
 import (
+	"github.com/tropocloud/tropo/bus/dial"
 	"github.com/tropocloud/tropo/compute"
 	"github.com/tropocloud/tropo/identity"
 	"github.com/tropocloud/tropo/image"
@@ -19,6 +20,8 @@ type Config struct {
 	Database struct {
 		Connection string `config:"connection" secret:"true" help:"Database URL with %s for the service's name, as in postgres://tropo@db/tropo_%s; empty: SQLite files in the state folder."`
 	} `config:"database"`
+
+	Bus dial.Config `config:"bus"`
 
 	Tracing struct {
 		Endpoint string `config:"endpoint" help:"OTLP/HTTP collector that gets traces, as in http://127.0.0.1:4318; empty: none."`

@@ -10,6 +10,7 @@ import (
 	"github.com/tropocloud/tropo/compute/driver"
 	"github.com/tropocloud/tropo/compute/driver/qemu"
 	computemanager "github.com/tropocloud/tropo/compute/manager"
+	computemetadata "github.com/tropocloud/tropo/compute/metadata"
 	computestore "github.com/tropocloud/tropo/compute/store"
 	"github.com/tropocloud/tropo/lib/diskimage"
 )
@@ -48,6 +49,9 @@ func startCompute(ctx context.Context, s *System) error {
 		return err
 	}
 	s.runEngine("compute", tasks)
+	if err := s.publish("metadata", computemetadata.New(m, c.MetadataSecret, s.log)); err != nil {
+		return err
+	}
 	return s.publish("compute", api)
 }
 

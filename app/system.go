@@ -16,7 +16,7 @@ import (
 
 	"github.com/tropocloud/tropo/auth"
 	"github.com/tropocloud/tropo/bus"
-	"github.com/tropocloud/tropo/bus/inproc"
+	"github.com/tropocloud/tropo/bus/dial"
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/host"
 	"github.com/tropocloud/tropo/obs"
@@ -121,8 +121,9 @@ func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
 
 // share makes what all parts use.
 func (s *System) share() error {
-	s.bus = inproc.New(inproc.Options{Log: s.log})
-	s.onStop(s.bus.Close)
+	if err := s.connect(); err != nil {
+		return err
+	}
 	s.metrics = obs.NewMetrics(s.o.Version)
 	s.health = &obs.Health{}
 	var err error
@@ -148,6 +149,19 @@ func (s *System) share() error {
 		sock = filepath.Join(os.TempDir(), "tropo-"+s.secrets.CloudID+".sock")
 	}
 	return s.serveUnix(sock, admin)
+}
+
+// connect opens the bus that the configuration names.
+func (s *System) connect() error {
+	o, err := s.o.Config.Bus.Options(s.host, s.log)
+	if err != nil {
+		return err
+	}
+	if s.bus, err = dial.Open(s.ctx, s.o.Config.Bus.URL, o); err != nil {
+		return fmt.Errorf("connect to the bus: %w", err)
+	}
+	s.onStop(s.bus.Close)
+	return nil
 }
 
 // Go runs f until it returns or the system stops; an error ends the system.

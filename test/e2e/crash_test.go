@@ -43,9 +43,9 @@ func TestKillAtEveryStep(t *testing.T) {
 	var create, remove []string
 	for _, s := range steps {
 		switch {
-		case strings.HasPrefix(s, "server-create/"), strings.HasPrefix(s, "server_create/"):
+		case strings.HasPrefix(s, "server-build/"):
 			create = append(create, s)
-		case strings.HasPrefix(s, "server-delete/"), strings.HasPrefix(s, "server_delete/"):
+		case strings.HasPrefix(s, "server-delete/"):
 			remove = append(remove, s)
 		}
 	}
