@@ -13,7 +13,6 @@ type Config struct {
 	MaxAddressPairs  int      `config:"max_allowed_address_pair" default:"10" min:"0" help:"Most allowed address pairs of a port."`
 	MaxFixedIPs      int      `config:"max_fixed_ips_per_port" default:"5" min:"1" help:"Most fixed IPs of a port."`
 	MaxPage          int      `config:"pagination_max_limit" default:"10000" min:"1" help:"Most items of one list answer."`
-	Overlapping      bool     `config:"allow_overlapping_ips" default:"true" help:"Let networks use the same addresses."`
 	AgentDownTime    int      `config:"agent_down_time" default:"75" min:"2" help:"Seconds after the last heartbeat when an agent counts as down."`
 	Zone             string   `config:"availability_zone" default:"nova" help:"Availability zone of this host."`
 	ExternalPhysical string   `config:"external_physical_network" default:"public" help:"The physical network of external networks made without provider attributes."`

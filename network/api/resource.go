@@ -24,9 +24,11 @@ type resource struct {
 	show   func(ctx context.Context, id string) (network.Resource, error)
 	list   func(ctx context.Context, q manager.Query) ([]network.Resource, error)
 	create func(ctx context.Context, c network.Change) (network.Resource, error)
-	update func(ctx context.Context, id string, c network.Change) (network.Resource, error)
-	remove func(ctx context.Context, id string, ifMatch int) error
-	setTag func(ctx context.Context, id string, f func([]string) ([]string, error)) ([]string, error)
+	// prepare asks other services, before the transaction of create; or nil.
+	prepare func(ctx context.Context, c network.Change) error
+	update  func(ctx context.Context, id string, c network.Change) (network.Resource, error)
+	remove  func(ctx context.Context, id string, ifMatch int) error
+	setTag  func(ctx context.Context, id string, f func([]string) ([]string, error)) ([]string, error)
 
 	// onNetwork is the field with the network whose owner policies ask for.
 	onNetwork string

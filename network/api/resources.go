@@ -40,6 +40,7 @@ func (a *api) table() []*resource {
 		doc["security_group_rules"] = list
 	}
 	policies := define(a, "rbac-policies", rbacAttrs(), m.CreateRBACPolicy, m.UpdateRBACPolicy, m.DeleteRBACPolicy)
+	policies.prepare = m.CheckRBACTarget
 	policies.finish = func(_ *rest.Request, _ network.Resource, doc map[string]any) {
 		doc["target_project"] = doc["target_tenant"]
 	}

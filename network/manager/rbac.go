@@ -12,17 +12,14 @@ import (
 )
 
 // CreateRBACPolicy shows an object of the caller's to another project. The
-// object's owner is taken from its row, never from the request, and the
-// target must be a project (threats.md 49).
+// object's owner is taken from its row, never from the request (threats.md
+// 49).
 func (m *Manager) CreateRBACPolicy(ctx context.Context, c network.Change) (*network.RBACPolicy, error) {
 	p := &network.RBACPolicy{}
 	if err := c.Into(p); err != nil {
 		return nil, err
 	}
 	if err := network.ValidRBAC(p.ObjectType, p.Action); err != nil {
-		return nil, err
-	}
-	if err := m.checkProject(ctx, p.TargetTenant); err != nil {
 		return nil, err
 	}
 	var out *network.RBACPolicy
@@ -55,6 +52,16 @@ func (m *Manager) CreateRBACPolicy(ctx context.Context, c network.Change) (*netw
 		return err
 	})
 	return out, err
+}
+
+// CheckRBACTarget asks identity whether a new policy's target is a project. It
+// comes before CreateRBACPolicy, which runs in a transaction.
+func (m *Manager) CheckRBACTarget(ctx context.Context, c network.Change) error {
+	var target string
+	if !c.Get("target_tenant", &target) {
+		return nil
+	}
+	return m.checkProject(ctx, target)
 }
 
 // checkProject asks identity whether the target is a project. Without a
@@ -138,11 +145,8 @@ func (m *Manager) rbacExternal(ctx context.Context, p *network.RBACPolicy, on bo
 
 // UpdateRBACPolicy changes the target.
 func (m *Manager) UpdateRBACPolicy(ctx context.Context, id string, c network.Change) (*network.RBACPolicy, error) {
-	var target string
-	if c.Get("target_tenant", &target) {
-		if err := m.checkProject(ctx, target); err != nil {
-			return nil, err
-		}
+	if err := m.CheckRBACTarget(ctx, c); err != nil {
+		return nil, err
 	}
 	return update(ctx, m, id, c, func(ctx context.Context, old, p *network.RBACPolicy) (bool, error) {
 		if sc := scope(ctx); !sc.All && old.ProjectID != sc.ProjectID {
