@@ -10,9 +10,14 @@ import (
 
 // unauthenticated is the one answer to every failed authentication: it does
 // not tell why (CVE-2021-38155).
-func unauthenticated(why string) error {
-	return fault.Wrap(fault.Unauthenticated, reason(why), "The request you have made requires authentication.")
+func unauthenticated(why string) error { return unauthenticatedFor(reason(why)) }
+
+func unauthenticatedFor(cause error) error {
+	return fault.Wrap(fault.Unauthenticated, cause, "The request you have made requires authentication.")
 }
+
+// errRevoked is the cause where a revocation covers a token.
+const errRevoked = reason("the token was revoked")
 
 type reason string
 

@@ -76,7 +76,7 @@ func (m *Manager) lookup(ctx context.Context, text string, grace time.Duration) 
 		case err != nil:
 			return nil, err
 		case revoked:
-			return nil, unauthenticated("the token was revoked")
+			return nil, unauthenticatedFor(errRevoked)
 		case gen == c.generation:
 			return c, nil
 		}
@@ -124,7 +124,7 @@ func (m *Manager) examine(ctx context.Context, p *token.Payload) (*cached, error
 		return nil, err
 	}
 	if revoked {
-		return nil, unauthenticated("the token was revoked")
+		return nil, unauthenticatedFor(errRevoked)
 	}
 	return c, nil
 }
