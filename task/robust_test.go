@@ -40,11 +40,11 @@ func TestEventsDuringAStep(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w, ready := &world{}, false
+				w, ready := &world{}, atomic.Bool{}
 				s := w.saga(nil)
 				s.Steps[1].Do = func(context.Context, *state) error {
 					w.add("look")
-					if ready {
+					if ready.Load() {
 						return nil
 					}
 					time.Sleep(time.Second)
@@ -57,7 +57,7 @@ func TestEventsDuringAStep(t *testing.T) {
 				}
 				until(t, w, "look")
 				time.Sleep(500 * time.Millisecond)
-				ready = true
+				ready.Store(true)
 				if err := tt.event(t.Context(), e); err != nil {
 					t.Fatal(err)
 				}
