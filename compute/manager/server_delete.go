@@ -115,7 +115,7 @@ func (m *Manager) deleteGuest(ctx context.Context, st *deleteState) error {
 		return err
 	}
 	err = m.destroyGuest(ctx, s)
-	if err != nil && !fault.Is(err, fault.Unavailable) {
+	if err != nil && ctx.Err() == nil && !fault.Is(err, fault.Unavailable) {
 		// The host is there and cannot do it: that is mended there.
 		m.log.LogAttrs(ctx, slog.LevelError, "a guest cannot be destroyed; trying again", slog.String("server", s.ID), slog.String("host", s.Host), slog.String("error", err.Error()))
 		return task.Later(5 * time.Second)
