@@ -7,8 +7,8 @@ set -eu
 packages() {
   case $1 in
     run) echo openvswitch-switch openvswitch-common ovn-central ovn-host ovn-common qemu-system-x86 qemu-utils iproute2 ethtool util-linux ;;
-    guest) echo busybox-static dropbear-bin e2fsprogs fdisk mtools dosfstools syslinux syslinux-common qemu-utils kmod cpio gzip ;;
-    client) echo python3-openstackclient openssh-client ;;
+    guest) grep -v '^#' "$(dirname "$0")/../tools/guestimage/packages.txt" ;;
+    client) echo python3-openstackclient openssh-client curl ;;
     test) echo postgresql mariadb-server gcc libc6-dev tcpdump ;;
     *) echo "packages.sh: no set $1" >&2; exit 2 ;;
   esac
