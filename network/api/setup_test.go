@@ -103,9 +103,12 @@ func newServiceOn(t testing.TB, d *db.DB) *service {
 // do sends a request and returns status and document.
 func (s *service) do(token, method, path, body string) (int, map[string]any) {
 	s.t.Helper()
+	match, path, ok := strings.Cut(path, " ") // "revision_number=1 /v2.0/…"
+	if !ok {
+		match, path = "", match
+	}
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
-	if match, p, ok := strings.Cut(path, " "); ok { // "revision_number=1 /v2.0/…"
-		r = httptest.NewRequest(method, p, strings.NewReader(body))
+	if match != "" {
 		r.Header.Set("If-Match", match)
 	}
 	r.Header.Set("X-Auth-Token", token)
