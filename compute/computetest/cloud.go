@@ -63,6 +63,7 @@ type Cloud struct {
 
 	opts Options
 	stop []func()
+	ctx  context.Context // ends when the service is stopped
 }
 
 // Personas are the tokens that the validator knows.
@@ -126,6 +127,7 @@ func New(t testing.TB, o Options) *Cloud {
 func (c *Cloud) Start() {
 	c.T.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
+	c.ctx = ctx
 	level := slog.LevelError
 	if os.Getenv("TROPO_TEST_LOG") != "" {
 		level = slog.LevelDebug
@@ -174,6 +176,10 @@ func (c *Cloud) Stop() {
 	}
 	c.stop = nil
 }
+
+// Ended is closed when the running service is being stopped: hooks that play
+// dead wait for it.
+func (c *Cloud) Ended() <-chan struct{} { return c.ctx.Done() }
 
 func (c *Cloud) must(err error) {
 	c.T.Helper()

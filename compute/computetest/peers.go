@@ -31,6 +31,8 @@ type Peers struct {
 	// Fail, if set, is asked before each request; another status than 0 is
 	// the answer.
 	Fail func(method, path string) int
+	// Other, if set, may name a handler that answers instead: a real service.
+	Other func(r *http.Request) http.Handler
 	// PortStatus is what new and bound ports have; "ACTIVE" if empty.
 	PortStatus string
 	addresses  int
@@ -90,6 +92,12 @@ func (p *Peers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.Fail != nil {
 		if code := p.Fail(r.Method, r.URL.Path); code != 0 {
 			http.Error(w, `{"message": "made to fail"}`, code)
+			return
+		}
+	}
+	if p.Other != nil {
+		if h := p.Other(r); h != nil {
+			h.ServeHTTP(w, r)
 			return
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/tropocloud/tropo/compute/computetest"
+	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/db/dbtest"
 )
 
@@ -26,7 +27,11 @@ func clean(t *testing.T, c *computetest.Cloud, given ...string) {
 }
 
 func TestServerLives(t *testing.T) {
-	c := cloud(t, computetest.Options{})
+	dbtest.Each(t, func(t *testing.T, d *db.DB) { life(t, d) })
+}
+
+func life(t *testing.T, d *db.DB) {
+	c := cloud(t, computetest.Options{DB: d})
 	c.Flavor()
 	port := c.Peers.AddPort()
 	id := c.Boot("one", m{"networks": []m{{"uuid": computetest.NetworkID}, {"port": port}}, "metadata": m{"k": "v"}})
