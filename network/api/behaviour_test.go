@@ -246,3 +246,23 @@ func TestReadersOnlyRead(t *testing.T) {
 	}
 	s.refused(403, "", "reader", "PUT", "/v2.0/routers/"+w.router+"/add_router_interface", `{"subnet_id":"`+w.sub+`"}`)
 }
+
+// TestHiddenAttributesDoNotLeak : what a caller may not see can't be guessed
+// by filters or order either.
+func TestHiddenAttributesDoNotLeak(t *testing.T) {
+	s := newService(t)
+	w := s.world()
+	s.want(200, "service", "PUT", "/v2.0/ports/"+w.port, `{"port":{"binding:host_id":"host1","device_id":"vm","device_owner":"compute:nova"}}`)
+	if n := len(s.items("service", "/v2.0/ports?binding:host_id=host1")); n != 1 {
+		t.Errorf("a service finds %d ports on the host", n)
+	}
+	for _, q := range []string{"ports?binding:host_id=host1", "ports?sort_key=binding:host_id", "networks?provider:segmentation_id=1", "networks?sort_key=provider:segmentation_id"} {
+		s.refused(403, "", "member", "GET", "/v2.0/"+q, "")
+	}
+	p := s.want(200, "member", "GET", "/v2.0/ports/"+w.port, "")
+	for _, hidden := range []string{"binding:host_id", "binding:profile", "binding:vif_type", "binding:vif_details"} {
+		if _, there := p[hidden]; there {
+			t.Errorf("a member sees %s", hidden)
+		}
+	}
+}

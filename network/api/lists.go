@@ -74,9 +74,27 @@ func (a *api) query(r *rest.Request, res *resource) (manager.Query, bool, error)
 		case "fields", "limit", "marker", "sort_key", "sort_dir", "page_reverse":
 		default:
 			q.Filters[name] = values
+			if err := a.mayAsk(r, res, name); err != nil {
+				return q, false, err
+			}
+		}
+	}
+	for _, by := range p.Sort {
+		if err := a.mayAsk(r, res, by.Column); err != nil {
+			return q, false, err
 		}
 	}
 	return q, limited, nil
+}
+
+// mayAsk refuses to filter and sort by attributes that the caller may not
+// see: the answer would tell them.
+func (a *api) mayAsk(r *rest.Request, res *resource, name string) error {
+	rule := "get_" + res.kind.Name + ":" + name
+	if !a.enforcer.Has(rule) {
+		return nil
+	}
+	return r.Check(rule, r.Target())
 }
 
 // pageLinks lead to the neighbouring pages.

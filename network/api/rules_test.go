@@ -327,3 +327,47 @@ func TestQuotaNamesAreKinds(t *testing.T) {
 	}
 	_ = network.StatusActive
 }
+
+// TestRacesOnRouters adds, removes and uses legs at the same time: whatever
+// wins, the dataplane's state stays sound.
+func TestRacesOnRouters(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s := newServiceOn(t, d)
+		w := s.world()
+		s.want(204, "member", "DELETE", "/v2.0/floatingips/"+w.fip, "")
+		var wg sync.WaitGroup
+		for i := range 12 {
+			wg.Go(func() {
+				var code int
+				var doc map[string]any
+				switch i % 4 {
+				case 0:
+					code, doc = s.do("member", "PUT", "/v2.0/routers/"+w.router+"/remove_router_interface", `{"subnet_id":"`+w.sub+`"}`)
+				case 1:
+					code, doc = s.do("member", "PUT", "/v2.0/routers/"+w.router+"/add_router_interface", `{"subnet_id":"`+w.sub+`"}`)
+				case 2:
+					code, doc = s.do("member", "POST", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"`+w.ext+`","port_id":"`+w.port+`"}}`)
+				case 3:
+					code, doc = s.do("member", "POST", "/v2.0/subnets", `{"subnet":{"network_id":"`+w.net+`","ip_version":4,"cidr":"10.8.0.0/24"}}`)
+				}
+				if code >= 500 {
+					t.Errorf("%d %v", code, doc)
+				}
+			})
+		}
+		wg.Wait()
+		legs := s.items("member", "/v2.0/ports?device_id="+w.router+"&device_owner=network:router_interface")
+		fips := s.items("member", "/v2.0/floatingips?port_id="+w.port)
+		if len(legs) > 1 || len(fips) > 1 || len(fips) == 1 && len(legs) == 0 {
+			t.Errorf("%d legs, %d floating IPs", len(legs), len(fips))
+		}
+		if n := len(s.items("member", "/v2.0/subnets?cidr=10.8.0.0/24")); n != 1 {
+			t.Errorf("%d subnets of one prefix", n)
+		}
+		s.settle()
+		drift, err := s.agent.Sync(context.Background())
+		if err != nil || len(drift.Healed)+len(drift.Deleted) != 0 {
+			t.Errorf("%+v %v", drift, err)
+		}
+	})
+}

@@ -142,6 +142,12 @@ func (m *Manager) associate(ctx context.Context, f *network.FloatingIP, port str
 	if err != nil {
 		return err
 	}
+	if err := m.store.Lock(ctx, "router/"+router); err != nil {
+		return err
+	}
+	if router, err = m.routerBetween(ctx, f.NetworkID, p, at); err != nil { // its leg may have gone meanwhile
+		return err
+	}
 	others, err := store.Select[network.FloatingIP](ctx, m.store, db.Where().Eq("port_id", p.ID).Eq("fixed_ip_address", at.Address).Eq("floating_network_id", f.NetworkID).Ne("id", f.ID))
 	if err != nil {
 		return err

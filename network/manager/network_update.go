@@ -131,6 +131,9 @@ func (m *Manager) DeleteNetwork(ctx context.Context, id string, ifMatch int) err
 				return err
 			}
 		}
+		if err := m.store.Forget(ctx, "network/"+id); err != nil {
+			return err
+		}
 		return m.mark(ctx, network.DirtyNetwork, id)
 	})
 }

@@ -80,7 +80,7 @@ func (m *Manager) UpdateRouter(ctx context.Context, id string, c network.Change)
 // DeleteRouter deletes a router without interfaces.
 func (m *Manager) DeleteRouter(ctx context.Context, id string, ifMatch int) error {
 	return m.tx(ctx, func(ctx context.Context) error {
-		r, err := store.Find[network.Router](ctx, m.store, scope(ctx), id)
+		r, err := m.lockRouter(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -100,8 +100,23 @@ func (m *Manager) DeleteRouter(ctx context.Context, id string, ifMatch int) erro
 		if _, err := store.Delete(ctx, m.store, r); err != nil {
 			return err
 		}
+		if err := m.store.Forget(ctx, "router/"+id); err != nil {
+			return err
+		}
 		return m.mark(ctx, network.DirtyRouter, id)
 	})
+}
+
+// lockRouter returns a router that the caller may see and keeps others from
+// changing its legs until the transaction ends.
+func (m *Manager) lockRouter(ctx context.Context, id string) (*network.Router, error) {
+	if _, err := store.Find[network.Router](ctx, m.store, scope(ctx), id); err != nil {
+		return nil, err // no lock for what is not there
+	}
+	if err := m.store.Lock(ctx, "router/"+id); err != nil {
+		return nil, err
+	}
+	return store.Find[network.Router](ctx, m.store, scope(ctx), id)
 }
 
 // legs are the ports of a router's interfaces.

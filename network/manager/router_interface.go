@@ -47,11 +47,8 @@ func (m *Manager) AddInterface(ctx context.Context, router, subnet, port string)
 	}
 	var out *Interface
 	err := m.tx(ctx, func(ctx context.Context) error {
-		r, err := store.Find[network.Router](ctx, m.store, scope(ctx), router)
+		r, err := m.lockRouter(ctx, router) // one at a time, for the overlap check
 		if err != nil {
-			return err
-		}
-		if err := m.store.Lock(ctx, "router/"+router); err != nil { // one at a time, for the overlap check
 			return err
 		}
 		legs, err := m.legs(ctx, router)
@@ -181,11 +178,8 @@ func (m *Manager) RemoveInterface(ctx context.Context, router, subnet, port stri
 	}
 	var out *Interface
 	err := m.tx(ctx, func(ctx context.Context) error {
-		r, err := store.Find[network.Router](ctx, m.store, scope(ctx), router)
+		r, err := m.lockRouter(ctx, router)
 		if err != nil {
-			return err
-		}
-		if err := m.store.Lock(ctx, "router/"+router); err != nil {
 			return err
 		}
 		p, err := m.findLeg(ctx, router, subnet, port)

@@ -26,6 +26,9 @@ func (m *Manager) CreateSubnet(ctx context.Context, c network.Change) (*network.
 		if err != nil {
 			return err
 		}
+		if err := m.store.Lock(ctx, "network/"+n.ID); err != nil { // for the overlap check
+			return err
+		}
 		if err := m.choosePrefix(ctx, s, n, c); err != nil {
 			return err
 		}

@@ -166,10 +166,13 @@ func (m *Manager) UpdateSubnetPool(ctx context.Context, id string, c network.Cha
 func (m *Manager) DeleteSubnetPool(ctx context.Context, id string, ifMatch int) error {
 	return remove(ctx, m, id, ifMatch, func(ctx context.Context, _ *network.SubnetPool) error {
 		subnets, err := store.Select[network.Subnet](ctx, m.store, db.Where().Eq("subnetpool_id", id))
-		if err == nil && len(subnets) > 0 {
+		if err != nil {
+			return err
+		}
+		if len(subnets) > 0 {
 			return conflict("SubnetPoolDeleteError", "Unable to delete subnet pool: Subnet pool has existing allocations.")
 		}
-		return err
+		return m.store.Forget(ctx, "subnetpool/"+id)
 	})
 }
 
@@ -261,9 +264,12 @@ func (m *Manager) UpdateAddressScope(ctx context.Context, id string, c network.C
 func (m *Manager) DeleteAddressScope(ctx context.Context, id string, ifMatch int) error {
 	return remove(ctx, m, id, ifMatch, func(ctx context.Context, _ *network.AddressScope) error {
 		pools, err := store.Select[network.SubnetPool](ctx, m.store, db.Where().Eq("address_scope_id", id))
-		if err == nil && len(pools) > 0 {
+		if err != nil {
+			return err
+		}
+		if len(pools) > 0 {
 			return conflict("AddressScopeInUse", "Unable to complete operation on address scope %s. There are one or more subnet pools in use on the address scope", id)
 		}
-		return err
+		return m.store.Forget(ctx, "address_scope/"+id)
 	})
 }

@@ -48,8 +48,3 @@ func (s *Store) Again(ctx context.Context, d network.Dirty, at time.Time, proble
 func (s *Store) DirtyCount(ctx context.Context) (int, error) {
 	return db.Count(ctx, s.db, "SELECT COUNT(*) FROM dirty")
 }
-
-// DirtyIDs returns the objects that wait, by kind.
-func (s *Store) DirtyIDs(ctx context.Context) ([]network.Dirty, error) {
-	return db.Select[network.Dirty](ctx, s.db, "SELECT * FROM dirty")
-}

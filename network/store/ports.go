@@ -54,11 +54,6 @@ func (s *Store) Taken(ctx context.Context, subnet string, candidates []netip.Add
 	return out, err
 }
 
-// Allocations returns the addresses that ports hold of a subnet.
-func (s *Store) Allocations(ctx context.Context, subnet string) ([]network.Allocation, error) {
-	return db.Select[network.Allocation](ctx, s.db, "SELECT * FROM allocations WHERE subnet_id = ?", subnet)
-}
-
 // SetGroups replaces a port's security groups.
 func (s *Store) SetGroups(ctx context.Context, port string, groups []string) error {
 	if _, err := db.Delete(ctx, s.db, "port_security_groups", db.Where().Eq("port_id", port)); err != nil {

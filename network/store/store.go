@@ -173,14 +173,21 @@ func columnsOf[T any]() map[string]string {
 	return out
 }
 
-// Lock makes this transaction the only one that counts or creates things of
-// the project, until it ends.
+// Lock makes this transaction the only one, until it ends, that counts or
+// makes things of a project, or of another object with its own key
+// ("router/ID").
 func (s *Store) Lock(ctx context.Context, project string) error {
 	row := struct {
 		ID string    `db:"project_id"`
 		At time.Time `db:"touched_at"`
 	}{project, db.Now()}
 	return db.Upsert(ctx, s.db, "project_locks", row, "project_id")
+}
+
+// Forget removes the lock of an object that is deleted.
+func (s *Store) Forget(ctx context.Context, key string) error {
+	_, err := db.Delete(ctx, s.db, "project_locks", db.Where().Eq("project_id", key))
+	return err
 }
 
 // Count is the number of a project's rows of a kind.
