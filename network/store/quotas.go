@@ -20,7 +20,7 @@ func (s *Store) Quotas(ctx context.Context, project string) (map[string]map[stri
 		w.Eq("project_id", project)
 	}
 	where, args := w.SQL()
-	rows, err := db.Select[quotaRow](ctx, s.db, "SELECT * FROM quotas"+where+" ORDER BY project_id", args...)
+	rows, err := db.Select[quotaRow](ctx, s.db, "SELECT * FROM quotas"+where+" ORDER BY project_id LIMIT 50000", args...)
 	out := map[string]map[string]int{}
 	for _, r := range rows {
 		if out[r.Project] == nil {
