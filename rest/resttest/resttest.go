@@ -183,7 +183,9 @@ var (
 	idPattern   = regexp.MustCompile(`\b(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}|gAAAA[A-Za-z0-9_=-]{20,})`)
 	timePattern = regexp.MustCompile(`\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?`)
 	macPattern  = regexp.MustCompile(`\bfa:16:3e(?::[0-9a-f]{2}){3}`)
-	varPattern  = regexp.MustCompile(`\{\{([a-z0-9_-]+)\}\}`)
+	// Audit ids of Keystone's tokens are random text of no certain form.
+	auditPattern = regexp.MustCompile(`"(audit_ids|audit_id|audit_chain_id)":\s*(?:"[^"]*"|\[[^\]]*\])`)
+	varPattern   = regexp.MustCompile(`\{\{([a-z0-9_-]+)\}\}`)
 )
 
 func (n *normaliser) expand(s string) string {
@@ -214,6 +216,7 @@ func (n *normaliser) clean(s string) string {
 		return n.ids[id]
 	})
 	s = macPattern.ReplaceAllString(s, "<mac>")
+	s = auditPattern.ReplaceAllString(s, `"$1": "<audit>"`)
 	return timePattern.ReplaceAllString(s, "<time>")
 }
 
