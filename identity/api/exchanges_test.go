@@ -14,7 +14,9 @@ const exchanges = "testdata"
 func TestExchanges(t *testing.T) {
 	resttest.Run(t, exchanges, func(t *testing.T) (http.Handler, map[string]string) {
 		c := newCloud(t, dbtest.New(t), func(cfg *identity.Config) { cfg.Federation.TrustedProxySecret = "proxy" })
-		return c.api, map[string]string{"admin": c.admin}
+		vars := c.world("own")
+		vars["admin"] = c.admin
+		return c.api, vars
 	})
 }
 

@@ -27,7 +27,7 @@ func (c *cloud) world(name string) map[string]string {
 	v["project_id"] = c.make("projects", "project", doc{"name": "p", "domain_id": v["domain_id"], "tags": []string{"tag"}})
 	v["user_id"] = c.make("users", "user", doc{"name": "target", "domain_id": v["domain_id"], "password": "pw"})
 	v["group_id"] = c.make("groups", "group", doc{"name": "g", "domain_id": v["domain_id"]})
-	v["role_id"], v["prior_role_id"], v["implied_role_id"] = c.role("reader"), c.role("member"), c.role("reader")
+	v["role_id"], v["prior_role_id"], v["implied_role_id"] = c.role("reader"), c.role("manager"), c.role("member")
 	v["region_id"] = c.make("regions", "region", doc{"id": name})
 	v["service_id"] = c.make("services", "service", doc{"type": name, "name": name})
 	v["endpoint_id"] = c.make("endpoints", "endpoint", doc{"service_id": v["service_id"], "interface": "public", "url": "http://cloud.test/x", "region_id": name})

@@ -2,6 +2,8 @@ package api
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/tropocloud/tropo/identity"
 	"github.com/tropocloud/tropo/policy"
@@ -146,6 +148,9 @@ func (a *API) inferences(r *rest.Request, priorID string) ([]doc, error) {
 		d := out[len(out)-1]
 		d["implies"] = append(d["implies"].([]doc), roleRef(r, implied))
 	}
+	slices.SortStableFunc(out, func(a, b doc) int {
+		return strings.Compare(str(a["prior_role"].(doc), "name"), str(b["prior_role"].(doc), "name"))
+	})
 	return out, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"slices"
+	"strings"
 
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/identity"
@@ -164,6 +165,7 @@ func (m *Manager) viewAppCredentials(ctx context.Context, list []identity.AppCre
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(roles, func(a, b identity.Role) int { return strings.Compare(a.Name, b.Name) })
 	rules, err := m.rulesOf(ctx, &identity.AppCredential{RuleIDs: slices.Compact(ruleIDs)})
 	if err != nil {
 		return nil, err

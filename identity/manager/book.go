@@ -1,7 +1,9 @@
 package manager
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sort"
 
 	"github.com/tropocloud/tropo/fault"
@@ -69,8 +71,15 @@ func (m *Manager) fullCatalog(ctx context.Context) ([]identity.CatalogEntry, err
 	}
 	out := make([]identity.CatalogEntry, 0, len(services))
 	for _, s := range services {
-		out = append(out, identity.CatalogEntry{Service: s, Endpoints: of[s.ID]})
+		eps := of[s.ID]
+		slices.SortStableFunc(eps, func(a, b identity.Endpoint) int {
+			return cmp.Or(cmp.Compare(a.RegionID, b.RegionID), cmp.Compare(a.Interface, b.Interface))
+		})
+		out = append(out, identity.CatalogEntry{Service: s, Endpoints: eps})
 	}
+	slices.SortStableFunc(out, func(a, b identity.CatalogEntry) int {
+		return cmp.Or(cmp.Compare(a.Service.Type, b.Service.Type), cmp.Compare(a.Service.Name, b.Service.Name))
+	})
 	return out, nil
 }
 
