@@ -15,7 +15,7 @@ func (a *api) basicServer(r *rest.Request, s *compute.Server, d manager.Details)
 	doc := m{
 		"id": s.ID, "name": s.Name, "status": s.Status(), "tenant_id": s.ProjectID, "user_id": s.UserID, "metadata": orEmpty(d.Metadata),
 		"hostId": hostID(s.ProjectID, s.Host), "image": a.imageOf(r, s), "flavor": a.flavorOf(r, s), "created": moment(s.CreatedAt), "updated": moment(s.UpdatedAt),
-		"addresses": addresses(d.Ports, true), "accessIPv4": s.AccessIPv4, "accessIPv6": s.AccessIPv6, "links": a.serverLinks(r, s.ID),
+		"addresses": addresses(d.Ports, false), "accessIPv4": s.AccessIPv4, "accessIPv6": s.AccessIPv6, "links": a.serverLinks(r, s.ID),
 		"OS-DCF:diskConfig": s.DiskConfig,
 	}
 	switch s.Status() {
@@ -49,6 +49,7 @@ func (a *api) basicServer(r *rest.Request, s *compute.Server, d manager.Details)
 // viewServer is the view of show and, with one unset, of detailed lists.
 func (a *api) viewServer(r *rest.Request, s *compute.Server, d manager.Details, one bool) m {
 	doc := a.basicServer(r, s, d)
+	doc["addresses"] = addresses(d.Ports, true)
 	doc["key_name"] = orNull(s.KeyName)
 	doc["config_drive"] = ""
 	if s.ConfigDrive {

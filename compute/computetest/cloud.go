@@ -47,6 +47,8 @@ type Options struct {
 	// Dir keeps the simulated guests of a host in files, so that they survive
 	// Stop; empty: a temporary folder.
 	Dir string
+	// Ready is how many hosts New waits for; 0: as many as Hosts.
+	Ready int
 }
 
 // Cloud is a running compute service. Parts may be stopped and started again.
@@ -199,7 +201,7 @@ func (c *Cloud) Ready() {
 				n++
 			}
 		}
-		return err == nil && n == len(c.opts.Hosts)
+		return err == nil && n >= max(c.opts.Ready, len(c.opts.Hosts))
 	})
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/tropocloud/tropo/compute"
 	"github.com/tropocloud/tropo/compute/guestdata"
-	"github.com/tropocloud/tropo/compute/scheduler"
 	"github.com/tropocloud/tropo/compute/store"
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
@@ -30,6 +29,8 @@ type buildState struct {
 	Attempt  int       `json:"attempt,omitempty"`
 	PlugBy   time.Time `json:"plug_by,omitzero"`
 	Details  string    `json:"details,omitempty"` // of a failure, for administrators
+	// Ignore are hosts that turned out wrong, with the reason.
+	Ignore map[string]string `json:"ignore,omitempty"`
 }
 
 // chosen is a host that can take the server.
@@ -66,91 +67,6 @@ func (m *Manager) building(ctx context.Context, st *buildState) (*compute.Server
 		return nil, fault.Wrap(fault.Conflict, task.ErrCancelled, "The server is no longer being built.")
 	}
 	return s, nil
-}
-
-// buildSchedule finds the hosts that can take the server.
-func (m *Manager) buildSchedule(ctx context.Context, st *buildState) error {
-	s, err := m.building(ctx, st)
-	if err != nil {
-		return err
-	}
-	if err := m.event(ctx, st.ActionID, "conductor_build_instance", m.host); err != nil {
-		return err
-	}
-	return m.recorded(ctx, st.ActionID, s.ID, func(ctx context.Context) error {
-		obs.Step(ctx, 8, "", obs.Note(obs.NoteInProcess))(nil)
-		obs.Step(ctx, 9, "", obs.Note(obs.NoteInProcess))(nil)
-		sctx, end := obs.StepContext(ctx, 10, "")
-		err := m.schedule(sctx, s, st)
-		end(err)
-		return err
-	})
-}
-
-// buildClaim takes the resources of the first host that still has them, and
-// asks for fresh candidates when none has.
-func (m *Manager) buildClaim(ctx context.Context, st *buildState) error {
-	s, err := m.building(ctx, st)
-	if err != nil {
-		return err
-	}
-	return m.recorded(ctx, st.ActionID, s.ID, func(ctx context.Context) error {
-		host, err := m.claimOne(ctx, s, st)
-		if err != nil {
-			return err
-		}
-		end := obs.Step(ctx, 11, "", obs.Detail(host.Host))
-		ok, err := m.store.ChangeServer(ctx, s.ID, store.Expect{VM: []compute.VMState{compute.StateBuilding}},
-			db.Set{"host": host.Host, "node": host.Node, "zone": host.Zone})
-		end(err)
-		if err == nil && !ok {
-			return fault.Conflictf("The server is no longer being built.")
-		}
-		return err
-	})
-}
-
-func (m *Manager) claimOne(ctx context.Context, s *compute.Server, st *buildState) (c *chosen, err error) {
-	end := obs.Step(ctx, 0, stepClaim, obs.Part("placement"))
-	defer func() { end(err) }()
-	have, err := m.allocation(ctx, s.ID)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		for i := range st.Hosts {
-			if _, ok := have.Allocations[st.Hosts[i].Claim.Provider]; ok {
-				return &st.Hosts[i], nil // claimed before the process died
-			}
-		}
-		for i := range st.Hosts {
-			err := m.claim(ctx, s.ID, s.ProjectID, s.UserID, st.Hosts[i].Claim)
-			if err == nil {
-				return &st.Hosts[i], nil
-			}
-			if !fault.Is(err, fault.Conflict) {
-				return nil, err
-			}
-		}
-		if st.Attempt++; st.Attempt >= max(1, m.conf.Scheduler.Attempts) {
-			return nil, noHost(s)
-		}
-		if err := m.schedule(ctx, s, st); err != nil {
-			return nil, err
-		}
-	}
-}
-
-func noHost(*compute.Server) error {
-	return fault.New(fault.Internal, "No valid host was found. There are not enough hosts available.").WithType("NoValidHost")
-}
-
-func (m *Manager) undoClaim(ctx context.Context, st *buildState) error {
-	if err := m.release(ctx, st.ServerID); err != nil {
-		return err
-	}
-	_, err := m.store.ChangeServer(ctx, st.ServerID, store.Expect{}, db.Set{"host": "", "node": ""})
-	return err
 }
 
 // buildPorts makes and binds the server's ports.
@@ -481,20 +397,4 @@ func faultOf(cause error, details string) *compute.Fault {
 		f.Details = cause.Error()
 	}
 	return f
-}
-
-// schedule fills in the hosts that can take a server, the best first.
-func (m *Manager) schedule(ctx context.Context, s *compute.Server, st *buildState) error {
-	found, refused, err := m.selectHosts(ctx, s, &s.Spec.Flavor, s.Spec.ImageProps, nil)
-	if err != nil {
-		return err
-	}
-	st.Hosts, st.Details = found, scheduler.Explain(refused)
-	if len(found) == 0 {
-		if st.Details == "" {
-			st.Details = "Placement knows no host with enough free resources."
-		}
-		return noHost(s)
-	}
-	return nil
 }

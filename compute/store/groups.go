@@ -79,6 +79,13 @@ func (s *Store) GroupCount(ctx context.Context, projectID string) (int, error) {
 	return db.Count(ctx, s.db, "SELECT count(*) FROM server_groups WHERE project_id = ?", projectID)
 }
 
+// LockGroup makes transactions that place members of a group run one after the
+// other.
+func (s *Store) LockGroup(ctx context.Context, id string) error {
+	_, err := db.Exec(ctx, s.db, "UPDATE server_groups SET max_per_host = max_per_host WHERE id = ?", id)
+	return err
+}
+
 // DeleteGroup removes a server group; its servers stay.
 func (s *Store) DeleteGroup(ctx context.Context, id string) error {
 	return s.db.Tx(ctx, func(ctx context.Context) error {
