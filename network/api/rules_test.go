@@ -115,6 +115,12 @@ func TestWholeStoryOnEachDatabase(t *testing.T) {
 				t.Errorf("%s: %d ports, want %d", filter, n, want)
 			}
 		}
+		s.want(200, "admin", "PUT", "/v2.0/subnets/"+w.sub, `{"subnet":{"service_types":["compute:nova"]}}`)
+		for value, want := range map[string]int{"compute:nova": 1, "compute": 0, "%25": 0} {
+			if n := len(s.items("member", "/v2.0/subnets?service_types="+value)); n != want {
+				t.Errorf("service type %s: %d subnets, want %d", value, n, want)
+			}
+		}
 		drift, err := s.agent.Sync(context.Background())
 		if err != nil || len(drift.Healed)+len(drift.Deleted) != 0 {
 			t.Errorf("%+v %v", drift, err)

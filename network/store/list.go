@@ -23,7 +23,7 @@ func List[T any, P network.Row[T]](ctx context.Context, s *Store, q Query) ([]T,
 	k, cols := KindOf[T, P](), columnsOf[T]()
 	w := visible(db.Where(), k, q.Scope)
 	for name, values := range q.Filters {
-		if err := filter(w, k, q.Scope, cols, name, values, fieldKind[T](name)); err != nil {
+		if err := s.filter(w, k, q.Scope, cols, name, values, fieldKind[T](name)); err != nil {
 			return nil, err
 		}
 	}
@@ -47,7 +47,7 @@ func List[T any, P network.Row[T]](ctx context.Context, s *Store, q Query) ([]T,
 }
 
 // filter adds the condition of one attribute.
-func filter(w *db.Cond, k *network.Kind, sc network.Scope, cols map[string]string, name string, values []string, kind valueKind) error {
+func (s *Store) filter(w *db.Cond, k *network.Kind, sc network.Scope, cols map[string]string, name string, values []string, kind valueKind) error {
 	if name == "tenant_id" {
 		name = "project_id"
 	}
@@ -67,13 +67,27 @@ func filter(w *db.Cond, k *network.Kind, sc network.Scope, cols map[string]strin
 	}
 	switch {
 	case kind == valueJSON:
-		w.Raw("1 = 0")
+		s.contains(w, col, values)
 	case null:
 		w.Raw("("+db.Quote(col)+" IS NULL OR "+db.Quote(col)+" IN ("+marks(max(len(args), 1))+"))", orEmpty(args)...)
 	default:
 		w.In(col, args)
 	}
 	return nil
+}
+
+// contains asks for a JSON array of texts that holds one of the values.
+func (s *Store) contains(w *db.Cond, col string, values []string) {
+	text := "CAST(" + db.Quote(col) + " AS TEXT)"
+	if s.db.Dialect() == db.MySQL {
+		text = "CAST(" + db.Quote(col) + " AS CHAR)"
+	}
+	var ors []string
+	var args []any
+	for _, v := range values {
+		ors, args = append(ors, text+" LIKE ? ESCAPE '!'"), append(args, `%"`+db.Escape(v)+`"%`)
+	}
+	w.Raw(strings.Join(ors, " OR "), args...)
 }
 
 func orEmpty(args []any) []any {
