@@ -24,6 +24,7 @@ import (
 	"github.com/tropocloud/tropo/compute"
 	"github.com/tropocloud/tropo/compute/agent"
 	"github.com/tropocloud/tropo/compute/api"
+	"github.com/tropocloud/tropo/compute/driver"
 	"github.com/tropocloud/tropo/compute/driver/fake"
 	"github.com/tropocloud/tropo/compute/manager"
 	"github.com/tropocloud/tropo/compute/store"
@@ -47,6 +48,8 @@ type Options struct {
 	// Dir keeps the simulated guests of a host in files, so that they survive
 	// Stop; empty: a temporary folder.
 	Dir string
+	// Images makes hosts fetch image data and wait for ports, as real ones do.
+	Images bool
 	// Ready is how many hosts New waits for; 0: as many as Hosts.
 	Ready int
 }
@@ -163,7 +166,13 @@ func (c *Cloud) Start() {
 		d, err := fake.New(fake.Config{Dir: filepath.Join(c.Dir, h), Hostname: h, Fail: c.opts.Fail})
 		c.must(err)
 		c.Drivers[h] = d
-		a, err := agent.New(ctx, agent.Options{Host: h, IP: "127.0.0.1", Driver: d, Bus: c.Bus, Session: session, WorkDir: filepath.Join(c.Dir, h+"-work"), Config: conf, Log: log})
+		ao := agent.Options{Host: h, IP: "127.0.0.1", Driver: d, Bus: c.Bus, Session: session, WorkDir: filepath.Join(c.Dir, h+"-work"), Config: conf, Log: log}
+		if c.opts.Images {
+			ao.Driver, ao.Inspect = hungry{d}, agent.Inspect
+			ao.Cache, err = driver.NewImageCache(filepath.Join(c.Dir, h+"-images"))
+			c.must(err)
+		}
+		a, err := agent.New(ctx, ao)
 		c.must(err)
 		wg.Go(func() { _ = a.Run(ctx) })
 	}
@@ -177,6 +186,16 @@ func (c *Cloud) Stop() {
 		f()
 	}
 	c.stop = nil
+}
+
+// hungry is a simulated hypervisor that wants image data.
+type hungry struct{ *fake.Fake }
+
+// Host implements driver.Driver.
+func (h hungry) Host(ctx context.Context) (driver.Host, error) {
+	host, err := h.Fake.Host(ctx)
+	host.NeedsImage = true
+	return host, err
 }
 
 // Ended is closed when the running service is being stopped: hooks that play

@@ -159,6 +159,12 @@ func (p *Peers) image() {
 		}
 		return 404, nil
 	})
+	p.mux.HandleFunc("GET /image/v2/images/{id}/file", func(w http.ResponseWriter, r *http.Request) {
+		p.mu.Lock()
+		data := p.Data[r.PathValue("id")]
+		p.mu.Unlock()
+		_, _ = w.Write(data)
+	})
 	p.on("POST /image/v2/images", func(_ *http.Request, in m) (int, any) {
 		id, _ := in["id"].(string)
 		if p.Images[id] != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/tropocloud/tropo/auth"
 	"github.com/tropocloud/tropo/fault"
@@ -37,7 +38,7 @@ func (m *Manager) SecurityGroups(ctx context.Context, all bool) ([]GroupDoc, err
 
 // SecurityGroup returns a group.
 func (m *Manager) SecurityGroup(ctx context.Context, id string) (*GroupDoc, error) {
-	return m.groupRequest(ctx, http.MethodGet, "security-groups/"+url.PathEscape(id), nil)
+	return m.groupRequest(ctx, http.MethodGet, "security-groups/"+segment(id), nil)
 }
 
 // CreateSecurityGroup makes a group of the caller's project.
@@ -47,7 +48,7 @@ func (m *Manager) CreateSecurityGroup(ctx context.Context, name, description str
 
 // UpdateSecurityGroup renames and describes a group.
 func (m *Manager) UpdateSecurityGroup(ctx context.Context, id, name, description string) (*GroupDoc, error) {
-	return m.groupRequest(ctx, http.MethodPut, "security-groups/"+url.PathEscape(id), doc{"security_group": doc{"name": name, "description": description}})
+	return m.groupRequest(ctx, http.MethodPut, "security-groups/"+segment(id), doc{"security_group": doc{"name": name, "description": description}})
 }
 
 func (m *Manager) groupRequest(ctx context.Context, method, path string, in any) (*GroupDoc, error) {
@@ -66,7 +67,7 @@ func (m *Manager) groupRequest(ctx context.Context, method, path string, in any)
 
 // DeleteSecurityGroup removes a group that no port is in.
 func (m *Manager) DeleteSecurityGroup(ctx context.Context, id string) error {
-	return m.deleteOfNetwork(ctx, "security-groups/"+url.PathEscape(id))
+	return m.deleteOfNetwork(ctx, "security-groups/"+segment(id))
 }
 
 // CreateGroupRule adds a rule for what comes in to a group.
@@ -102,18 +103,11 @@ func (m *Manager) CreateGroupRule(ctx context.Context, r GroupRule) (*RuleDoc, e
 	return &out.Rule, nil
 }
 
-func isIPv6(cidr string) bool {
-	for _, c := range cidr {
-		if c == ':' {
-			return true
-		}
-	}
-	return false
-}
+func isIPv6(address string) bool { return strings.Contains(address, ":") }
 
 // DeleteGroupRule removes a rule.
 func (m *Manager) DeleteGroupRule(ctx context.Context, id string) error {
-	return m.deleteOfNetwork(ctx, "security-group-rules/"+url.PathEscape(id))
+	return m.deleteOfNetwork(ctx, "security-group-rules/"+segment(id))
 }
 
 func (m *Manager) deleteOfNetwork(ctx context.Context, path string) error {

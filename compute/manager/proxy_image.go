@@ -63,7 +63,7 @@ func (m *Manager) Image(ctx context.Context, id string) (*ImageDoc, error) {
 		return nil, err
 	}
 	var i ImageDoc
-	if err := p.get(ctx, "images/"+url.PathEscape(id), &i); err != nil {
+	if err := p.get(ctx, "images/"+segment(id), &i); err != nil {
 		return nil, missingImage(err)
 	}
 	return &i, nil
@@ -82,7 +82,7 @@ func (m *Manager) DeleteImage(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return missingImage(p.do(ctx, http.MethodDelete, "images/"+url.PathEscape(id), nil, nil))
+	return missingImage(p.do(ctx, http.MethodDelete, "images/"+segment(id), nil, nil))
 }
 
 // SetImageProps changes the properties of an image: set those of add, remove
@@ -110,7 +110,7 @@ func (m *Manager) SetImageProps(ctx context.Context, i *ImageDoc, set map[string
 		return err
 	}
 	header := map[string]string{"Content-Type": "application/openstack-images-v2.1-json-patch"}
-	return missingImage(p.doWith(ctx, http.MethodPatch, "images/"+url.PathEscape(i.ID), patch, nil, header))
+	return missingImage(p.doWith(ctx, http.MethodPatch, "images/"+segment(i.ID), patch, nil, header))
 }
 
 // pointer escapes a name as RFC 6901 §3 says.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/tropocloud/tropo/auth"
 	"github.com/tropocloud/tropo/compute"
@@ -47,13 +48,21 @@ func (m *Manager) Network(ctx context.Context, id string) (*NetworkRef, error) {
 	var out struct {
 		Network networkDoc `json:"network"`
 	}
-	if err := p.get(ctx, "networks/"+url.PathEscape(id), &out); err != nil {
+	if err := p.get(ctx, "networks/"+segment(id), &out); err != nil {
 		if isMissing(err) {
 			return nil, fault.New(fault.NotFound, "Network not found")
 		}
 		return nil, err
 	}
 	return &NetworkRef{ID: out.Network.ID, Name: out.Network.Name}, nil
+}
+
+// segment makes an id that a caller chose one segment of a path.
+func segment(id string) string {
+	if strings.Trim(id, ".") == "" {
+		return "-" // no service has such an id
+	}
+	return url.PathEscape(id)
 }
 
 // FloatingIP is a floating IP as the old API shows it.
@@ -195,7 +204,7 @@ func (m *Manager) CreateFloatingIP(ctx context.Context, pool string) (*FloatingI
 
 // DeleteFloatingIP gives an address back.
 func (m *Manager) DeleteFloatingIP(ctx context.Context, id string) error {
-	return m.deleteOfNetwork(ctx, "floatingips/"+url.PathEscape(id))
+	return m.deleteOfNetwork(ctx, "floatingips/"+segment(id))
 }
 
 // AddFloatingIP gives a server a floating address of the project; fixed "":
