@@ -5,7 +5,7 @@ import (
 	"strconv"
 
 	"github.com/tropocloud/tropo/compute"
-	"github.com/tropocloud/tropo/compute/store"
+	"github.com/tropocloud/tropo/compute/manager"
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/policy"
@@ -53,18 +53,18 @@ func (a *api) flavors(r *rest.Request, detail bool) (any, error) {
 	return doc, nil
 }
 
-func (a *api) flavorFilter(r *rest.Request) (store.FlavorFilter, error) {
+func (a *api) flavorFilter(r *rest.Request) (manager.FlavorFilter, error) {
 	p, err := r.Page(rest.PageOptions{Max: a.m.Config().MaxLimit, Sort: []db.Sort{{Column: "id"}}, Keys: map[string]string{
 		"flavorid": "id", "id": "id", "name": "name", "memory_mb": "memory_mb", "root_gb": "root_gb", "ephemeral_gb": "ephemeral_gb", "vcpus": "vcpus", "swap": "swap_mb",
 		"rxtx_factor": "rxtx_factor", "created_at": "created_at", "updated_at": "created_at", "is_public": "is_public", "disabled": "disabled", "vcpu_weight": "vcpus",
 	}})
 	if err != nil {
-		return store.FlavorFilter{}, err
+		return manager.FlavorFilter{}, err
 	}
 	if p.Limit == 0 {
 		p.Limit = a.m.Config().MaxLimit
 	}
-	f := store.FlavorFilter{Page: p, WithDisabled: r.Caller().IsAdmin()}
+	f := manager.FlavorFilter{Page: p, WithDisabled: r.Caller().IsAdmin()}
 	q := r.Query()
 	for name, into := range map[string]*int{"minRam": &f.MinRAM, "minDisk": &f.MinDisk} {
 		if v := q.Get(name); v != "" {

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/tropocloud/tropo/compute/manager"
-	"github.com/tropocloud/tropo/compute/store"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/rest"
 )
@@ -149,7 +148,7 @@ func (a *api) withServers(r *rest.Request, h *manager.Hypervisor, doc m) error {
 }
 
 func (a *api) serversOn(r *rest.Request, host string) ([]m, error) {
-	list, err := a.m.Servers(r.Context(), store.ServerFilter{Host: host})
+	list, err := a.m.Servers(r.Context(), manager.ServerFilter{Host: host})
 	out := []m{}
 	for i := range list {
 		name := list[i].InstanceName()

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/tropocloud/tropo/compute"
-	"github.com/tropocloud/tropo/compute/store"
+	"github.com/tropocloud/tropo/compute/manager"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/rest"
 )
@@ -24,7 +24,7 @@ func (a *api) actionDoc(r *rest.Request, c *compute.Action) m {
 }
 
 func (a *api) listActions(r *rest.Request) (any, error) {
-	f := store.ActionFilter{Limit: a.m.Config().MaxLimit}
+	f := manager.ActionFilter{Limit: a.m.Config().MaxLimit}
 	if from(r, "2.58") {
 		p, err := r.Page(rest.PageOptions{Max: a.m.Config().MaxLimit})
 		if err != nil {

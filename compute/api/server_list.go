@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/tropocloud/tropo/compute"
-	"github.com/tropocloud/tropo/compute/store"
+	"github.com/tropocloud/tropo/compute/manager"
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/policy"
@@ -68,7 +68,7 @@ var userFilters = map[string]string{
 }
 
 // serverFilter reads the query; nil: nothing can match.
-func (a *api) serverFilter(r *rest.Request, detail bool) (*store.ServerFilter, error) {
+func (a *api) serverFilter(r *rest.Request, detail bool) (*manager.ServerFilter, error) {
 	q, admin := r.Query(), r.Caller().IsAdmin()
 	p, err := r.Page(rest.PageOptions{Max: a.m.Config().MaxLimit, Keys: sortKeys, Sort: []db.Sort{{Column: "created_at", Desc: true}}})
 	if err != nil {
@@ -82,7 +82,7 @@ func (a *api) serverFilter(r *rest.Request, detail bool) (*store.ServerFilter, e
 			p.Sort[i].Desc = true
 		}
 	}
-	f := &store.ServerFilter{ProjectID: r.Caller().Project.ID, Page: p}
+	f := &manager.ServerFilter{ProjectID: r.Caller().Project.ID, Page: p}
 	if err := a.tenants(r, f, detail); err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func plain(s string) string {
 }
 
 // tenants widens the list to all projects for those who may.
-func (a *api) tenants(r *rest.Request, f *store.ServerFilter, detail bool) error {
+func (a *api) tenants(r *rest.Request, f *manager.ServerFilter, detail bool) error {
 	q := r.Query()
 	all := false
 	if q.Has("all_tenants") {
@@ -150,7 +150,7 @@ func (a *api) tenants(r *rest.Request, f *store.ServerFilter, detail bool) error
 	return nil
 }
 
-func times(get func(string) string, f *store.ServerFilter) (err error) {
+func times(get func(string) string, f *manager.ServerFilter) (err error) {
 	if v := get("changes-since"); v != "" {
 		if f.ChangesSince, err = parseTime("changes-since", v); err != nil {
 			return err
@@ -169,7 +169,7 @@ func times(get func(string) string, f *store.ServerFilter) (err error) {
 }
 
 // states reads what asks about the state; false: no server can match.
-func states(r *rest.Request, get func(string) string, f *store.ServerFilter) (bool, error) {
+func states(r *rest.Request, get func(string) string, f *manager.ServerFilter) (bool, error) {
 	admin := r.Caller().IsAdmin()
 	for _, word := range r.Query()["status"] {
 		if word == "" {
@@ -189,7 +189,7 @@ func states(r *rest.Request, get func(string) string, f *store.ServerFilter) (bo
 			}
 			return false, nil
 		}
-		f.Statuses = append(f.Statuses, store.StatusFilter{VM: vm, Task: task})
+		f.Statuses = append(f.Statuses, manager.StatusFilter{VM: vm, Task: task})
 	}
 	if v := get("vm_state"); v != "" {
 		f.VMStates = []string{v}
@@ -217,7 +217,7 @@ func states(r *rest.Request, get func(string) string, f *store.ServerFilter) (bo
 	return true, nil
 }
 
-func flags(r *rest.Request, get func(string) string, f *store.ServerFilter) error {
+func flags(r *rest.Request, get func(string) string, f *manager.ServerFilter) error {
 	if v := get("key_name"); v != "" {
 		f.KeyName = &v
 	}
@@ -246,7 +246,7 @@ func flags(r *rest.Request, get func(string) string, f *store.ServerFilter) erro
 	return nil
 }
 
-func tagFilters(get func(string) string, f *store.ServerFilter) {
+func tagFilters(get func(string) string, f *manager.ServerFilter) {
 	for name, into := range map[string]*[]string{"tags": &f.Tags, "tags-any": &f.TagsAny, "not-tags": &f.NotTags, "not-tags-any": &f.NotTagsAny} {
 		if v := get(name); v != "" {
 			*into = strings.Split(v, ",")
