@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"reflect"
 	"strconv"
+	"time"
 
 	"github.com/tropocloud/tropo/compute"
 	"github.com/tropocloud/tropo/compute/store"
@@ -115,10 +116,19 @@ func (m *Manager) restarted(ctx context.Context, in *compute.GuestsReport) (bool
 	return false, nil
 }
 
+// settleTime is how old a server's last change must be before an agent's
+// report is believed against it.
+const settleTime = 2 * time.Second
+
 // compare brings a server's states in line with its guest, unless something is
 // being done to it. It reports whether the guest should be started.
 func (m *Manager) compare(ctx context.Context, s *compute.Server, g compute.GuestInfo, restarted bool) (start bool, err error) {
 	if s.TaskState != "" || s.PowerState == g.PowerState && !(restarted && s.VMState == compute.StateActive) {
+		return false, nil
+	}
+	// What the agent saw may be older than what was done since: the next look
+	// decides.
+	if db.Now().Sub(s.UpdatedAt) < settleTime {
 		return false, nil
 	}
 	active, err := m.tasks.Active(ctx, s.ID)
