@@ -65,6 +65,8 @@ func aliases() [][2]string {
 		{"subnet-service-types", "Subnet service types"},
 		{"subnet_allocation", "Subnet Allocation"},
 		{"subnetpool-prefix-ops", "Subnet Pool Prefix Operations"},
+		{"tag", "Tag support"},
+		{"tag-ext", "Tag support for resources: subnet, subnetpool, port, router"},
 		{"tag-ports-during-bulk-creation", "Tag Ports During Bulk Creation"},
 		{"tag-creation", "Tag creation"},
 	}
