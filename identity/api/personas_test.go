@@ -32,7 +32,7 @@ func (c *cloud) world(name string) map[string]string {
 	v["service_id"] = c.make("services", "service", doc{"type": name, "name": name})
 	v["endpoint_id"] = c.make("endpoints", "endpoint", doc{"service_id": v["service_id"], "interface": "public", "url": "http://cloud.test/x", "region_id": name})
 	v["policy_id"] = c.make("policies", "policy", doc{"type": "t", "blob": "b"})
-	v["endpoint_group_id"] = c.make("OS-EP-FILTER/endpoint_groups", "endpoint_group", doc{"name": "eg", "filters": doc{"interface": "public"}})
+	v["endpoint_group_id"] = c.make("OS-EP-FILTER/endpoint_groups", "endpoint_group", doc{"name": "eg", "filters": doc{"region_id": name}})
 	v["consumer_id"] = c.make("OS-OAUTH1/consumers", "consumer", doc{"description": "c"})
 	v["credential_id"] = c.make("credentials", "credential", doc{"user_id": v["user_id"], "type": "cert", "blob": "{}"})
 	c.grant(v["user_id"], "member", "projects/"+v["project_id"])

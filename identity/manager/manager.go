@@ -52,7 +52,9 @@ type Manager struct {
 
 	mu    sync.Mutex
 	cache map[[32]byte]*cached
-	book  *book
+	// meanings are what users' tokens of a scope mean, by user and scope.
+	meanings map[string]meaning
+	book     *book
 }
 
 var _ auth.Validator = (*Manager)(nil)
@@ -67,7 +69,7 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	m := &Manager{store: o.Store, cfg: o.Config, bus: o.Bus, log: o.Log, now: o.Now, hash: h,
 		keys:  token.NewRepository(o.Config.FernetTokens.KeyRepository),
 		crypt: token.NewRepository(o.Config.Credential.KeyRepository),
-		cache: map[[32]byte]*cached{}}
+		cache: map[[32]byte]*cached{}, meanings: map[string]meaning{}}
 	if m.log == nil {
 		m.log = slog.Default()
 	}

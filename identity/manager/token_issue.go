@@ -83,8 +83,10 @@ func (m *Manager) Authenticate(ctx context.Context, r AuthRequest) (string, *ide
 	if err != nil {
 		return "", nil, err
 	}
-	u, _, err := m.activeUser(ctx, p.userID)
-	if err != nil {
+	var u *identity.User
+	if p.from != nil { // its token was just found valid
+		u = p.from.User
+	} else if u, _, err = m.activeUser(ctx, p.userID); err != nil {
 		return "", nil, err
 	}
 	if err := enoughFactors(u, p.methods); err != nil {

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"time"
 
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/identity"
@@ -45,6 +46,9 @@ func notFoundAs(err error, why string) error {
 func (m *Manager) resolve(ctx context.Context, p *token.Payload, b *book) (*identity.Token, error) {
 	t := &identity.Token{Methods: p.Methods, AuditIDs: p.AuditIDs, IssuedAt: p.IssuedAt, ExpiresAt: p.ExpiresAt, System: p.System,
 		GroupIDs: p.GroupIDs, ProviderID: p.ProviderID, ProtocolID: p.ProtocolID, Thumbprint: p.Thumbprint}
+	if m.recall(t, p, b.generation) {
+		return t, nil
+	}
 	var err error
 	if t.User, t.UserDomain, err = m.activeUser(ctx, p.UserID); err != nil {
 		return nil, err
@@ -74,8 +78,59 @@ func (m *Manager) resolve(ctx context.Context, p *token.Payload, b *book) (*iden
 	if len(t.Roles) == 0 && (t.Project != nil || t.Domain != nil || t.System) {
 		return nil, unauthenticated("no roles on the scope")
 	}
-	t.Catalog, err = m.catalogFor(ctx, b, t)
-	return t, err
+	if t.Catalog, err = m.catalogFor(ctx, b, t); err != nil {
+		return nil, err
+	}
+	m.note(t, p, b.generation)
+	return t, nil
+}
+
+// meaning is what a plain token (no delegation, no federation) of a user on a
+// scope means as of a generation; it is the same for all of them.
+type meaning struct {
+	generation int64
+	at         time.Time
+	token      *identity.Token
+}
+
+// meaningKey is "" for tokens whose meaning is not shared.
+func meaningKey(p *token.Payload) string {
+	if p.TrustID != "" || p.AppCredID != "" || p.AccessTokenID != "" || p.Thumbprint != "" || p.Federated() {
+		return ""
+	}
+	scope := p.ProjectID + "/" + p.DomainID
+	if p.System {
+		scope = "system"
+	}
+	return p.UserID + "@" + scope
+}
+
+// recall fills in the meaning that is remembered.
+func (m *Manager) recall(t *identity.Token, p *token.Payload, generation int64) bool {
+	key := meaningKey(p)
+	m.mu.Lock()
+	k, ok := m.meanings[key]
+	m.mu.Unlock()
+	if !ok || key == "" || k.generation != generation || m.now().Sub(k.at) > keep {
+		return false
+	}
+	t.User, t.UserDomain, t.PasswordExpiresAt = k.token.User, k.token.UserDomain, k.token.PasswordExpiresAt
+	t.Project, t.ProjectDomain, t.Domain = k.token.Project, k.token.ProjectDomain, k.token.Domain
+	t.Roles, t.Catalog = k.token.Roles, k.token.Catalog
+	return true
+}
+
+func (m *Manager) note(t *identity.Token, p *token.Payload, generation int64) {
+	key := meaningKey(p)
+	if key == "" {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.meanings) >= maxCached {
+		clear(m.meanings)
+	}
+	m.meanings[key] = meaning{generation, m.now(), t}
 }
 
 // activeUser returns an enabled user of an enabled domain.

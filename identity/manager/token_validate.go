@@ -17,7 +17,12 @@ type cached struct {
 	token      *identity.Token
 	id         *auth.Identity
 	keys       []string // of revocations that could match it
+	at         time.Time
 }
+
+// keep is how long what is remembered holds at most: some of it ends by time
+// alone (memberships that an identity provider gave, users who do not come).
+const keep = time.Minute
 
 // maxCached bounds how many tokens are remembered.
 const maxCached = 20000
@@ -77,7 +82,7 @@ func (m *Manager) lookup(ctx context.Context, text string, grace time.Duration) 
 			return nil, err
 		case revoked:
 			return nil, unauthenticatedFor(errRevoked)
-		case gen == c.generation:
+		case gen == c.generation && m.now().Sub(c.at) < keep:
 			return c, nil
 		}
 	}
@@ -118,7 +123,7 @@ func (m *Manager) examine(ctx context.Context, p *token.Payload) (*cached, error
 	if err != nil {
 		return nil, err
 	}
-	c := &cached{generation: gen, token: t, keys: revocationKeys(t), id: toIdentity(t)}
+	c := &cached{generation: gen, token: t, keys: revocationKeys(t), id: toIdentity(t), at: m.now()}
 	_, revoked, err := m.store.TokenState(ctx, c.keys, p.IssuedAt)
 	if err != nil {
 		return nil, err
