@@ -22,7 +22,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
-	_ "modernc.org/sqlite"             // driver "sqlite"
+	"modernc.org/sqlite"
 )
 
 // Dialect names an engine.
@@ -85,20 +85,25 @@ func openSQLite(path string) (*DB, error) {
 	q := "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=temp_store(MEMORY)&_pragma=cache_size(-2000)"
 	// The path is part of a URI: ?, # and % must not end or change it.
 	path = (&url.URL{Path: path}).EscapedPath()
-	w, err := sql.Open("sqlite", "file:"+path+"?"+q+"&_txlock=immediate")
+	wc, err := sqlite.NewConnector("file:" + path + "?" + q + "&_txlock=immediate")
 	if err != nil {
 		return nil, err
 	}
+	rc, err := sqlite.NewConnector("file:" + path + "?" + q + "&_pragma=query_only(1)")
+	if err != nil {
+		return nil, err
+	}
+	w := sql.OpenDB(preparing{wc})
 	// One writer: SQLite has one anyway, and a queue in Go is fairer than
 	// its busy loop.
 	w.SetMaxOpenConns(1)
 	w.SetConnMaxLifetime(0)
-	r, err := sql.Open("sqlite", "file:"+path+"?"+q+"&_pragma=query_only(1)")
-	if err != nil {
-		return nil, errors.Join(err, w.Close())
-	}
+	r := sql.OpenDB(preparing{rc})
 	r.SetMaxOpenConns(8)
-	r.SetMaxIdleConns(2)
+	// To open a connection costs more than many queries: those of a busy time
+	// stay until it is over.
+	r.SetMaxIdleConns(8)
+	r.SetConnMaxIdleTime(time.Minute)
 	return &DB{dialect: SQLite, write: w, read: r, gate: make(chan struct{}, 1), gateWait: gateTimeout}, nil
 }
 

@@ -132,6 +132,10 @@ func (d *DB) commit(ctx context.Context, s *txState, f func(ctx context.Context)
 		return err
 	}
 	if err := tx.Commit(); err != nil {
+		// Where ctx has ended, database/sql may have rolled back already.
+		if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+			err = ctx.Err()
+		}
 		return mapError(fmt.Errorf("commit: %w", err))
 	}
 	done = true
