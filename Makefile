@@ -7,7 +7,7 @@ LISTEN ?= 127.0.0.1:5000
 GUEST := .cache/guest.qcow2
 export CGO_ENABLED ?= 0
 
-.PHONY: help build test test-unit e2e lint fmt golden guest demo clean-demo bench docs fuzz clean
+.PHONY: help build test test-unit test-brokers e2e lint fmt golden guest demo clean-demo bench docs fuzz clean
 
 help:
 	@awk '/^# doc:/{d=substr($$0,8)} /^[a-z][a-z-]*:/{if(d){split($$1,t,":");printf "  %-12s %s\n",t[1],d;d=""}}' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ test: lint test-unit e2e
 test-unit:
 	./deploy/packages.sh run guest test
 	CGO_ENABLED=1 $(GO) run ./test/dbserver -- $(GO) test -race -timeout 20m ./...
+
+# doc: the buses against real brokers: RabbitMQ, and AMQP 1.0 by its plugin
+test-brokers:
+	./deploy/packages.sh brokers test
+	TROPO_TEST_BROKERS=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 20m ./bus/...
 
 # doc: end-to-end tests: real guests, the real network, the unmodified command line, kill -9
 e2e: build guest

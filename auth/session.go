@@ -137,7 +137,8 @@ func (s *Session) login(ctx context.Context) (*Identity, error) {
 	domain := m{"id": s.opts.DomainID}
 	body, err := json.Marshal(m{"auth": m{
 		"identity": m{"methods": []string{"password"}, "password": m{"user": m{
-			"name": s.opts.Username, "domain": domain, "password": s.opts.Password()}}},
+			"name": s.opts.Username, "domain": domain, "password": s.opts.Password(),
+		}}},
 		"scope": m{"project": m{"name": s.opts.ProjectName, "domain": domain}},
 	}})
 	if err != nil {

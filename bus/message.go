@@ -54,8 +54,10 @@ func NewMessage(ctx context.Context, method, key string, in any) (*Message, erro
 	if err != nil {
 		return nil, err
 	}
-	m := &Message{ID: uuid.NewString(), Method: method, Key: key, RequestID: obs.RequestID(ctx),
-		Trace: map[string]string{}, Record: obs.RecorderFrom(ctx) != nil, Payload: payload}
+	m := &Message{
+		ID: uuid.NewString(), Method: method, Key: key, RequestID: obs.RequestID(ctx),
+		Trace: map[string]string{}, Record: obs.RecorderFrom(ctx) != nil, Payload: payload,
+	}
 	obs.InjectMap(ctx, m.Trace)
 	return m, nil
 }

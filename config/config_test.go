@@ -76,8 +76,10 @@ func TestPrecedence(t *testing.T) {
 	if err != nil || got.Host != "file1" || got.Database.Pool != 2 || got.Database.Timeout != 90*time.Second || !slices.Equal(got.Compute.Alias, []string{"c"}) {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	env := map[string]string{"TROPO_HOST": "env", "TROPO_DATABASE__MAX_POOL_SIZE": "3", "TROPO_COMPUTE_QUOTA__CORES": "9",
-		"TROPO_COMPUTE__ALIAS": "x\ny", "TROPO_DEBUG": "yes", "HOME": "/"}
+	env := map[string]string{
+		"TROPO_HOST": "env", "TROPO_DATABASE__MAX_POOL_SIZE": "3", "TROPO_COMPUTE_QUOTA__CORES": "9",
+		"TROPO_COMPUTE__ALIAS": "x\ny", "TROPO_DEBUG": "yes", "HOME": "/",
+	}
 	got, warnings, err := load(t, Sources{Files: []string{one, two}, Env: env})
 	if err != nil || got.Host != "env" || got.Database.Pool != 3 || got.Compute.Quota.Cores != 9 || !got.Debug || !slices.Equal(got.Compute.Alias, []string{"x", "y"}) || len(warnings) != 0 {
 		t.Fatalf("%+v, %v, %v", got, warnings, err)
@@ -257,7 +259,10 @@ func TestValidateAndRequired(t *testing.T) {
 }
 
 func TestWrongStructs(t *testing.T) {
-	for _, dst := range []any{nil, checked{}, new(int), (*checked)(nil),
+	for _, dst := range []any{
+		nil,
+		checked{},
+		new(int), (*checked)(nil),
 		&struct {
 			C chan int `config:"c"`
 		}{},

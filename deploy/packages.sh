@@ -2,7 +2,7 @@
 # Installs from Debian what a part of the Makefile needs: packages.sh SET...
 # Sets: run (a cloud on this machine), guest (the guest image's builder),
 # client (OpenStack's command line), test (the database servers and a C
-# compiler for the race detector). Asks apt only for what is missing.
+# compiler for the race detector), brokers (RabbitMQ). Asks apt only for what is missing.
 set -eu
 packages() {
   case $1 in
@@ -10,6 +10,7 @@ packages() {
     guest) grep -v '^#' "$(dirname "$0")/../tools/guestimage/packages.txt" ;;
     client) echo python3-openstackclient openssh-client curl ;;
     test) echo postgresql mariadb-server gcc libc6-dev tcpdump ;;
+    brokers) echo rabbitmq-server ;;
     *) echo "packages.sh: no set $1" >&2; exit 2 ;;
   esac
 }

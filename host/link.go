@@ -55,8 +55,10 @@ func addVeth(v Veth) error {
 	defer unix.Close(peer)
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.HardwareAddr, attrs.MTU = v.Name, v.MAC, v.MTU
-	link := &netlink.Veth{LinkAttrs: attrs, PeerName: v.PeerName, PeerHardwareAddr: v.PeerMAC,
-		PeerNamespace: netlink.NsFd(peer), PeerMTU: uint32(max(v.MTU, 0))}
+	link := &netlink.Veth{
+		LinkAttrs: attrs, PeerName: v.PeerName, PeerHardwareAddr: v.PeerMAC,
+		PeerNamespace: netlink.NsFd(peer), PeerMTU: uint32(max(v.MTU, 0)),
+	}
 	err = InNetns(v.Netns, func() error { return retry(func() error { return netlink.LinkAdd(link) }) })
 	if err != nil {
 		return fmt.Errorf("host: make veth %s and %s: %w", v.Name, v.PeerName, err)
@@ -95,8 +97,10 @@ func EnsureTap(t Tap) error {
 	if !LinkExists(t.Netns, t.Name) {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = t.Name
-		link := &netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TAP, Owner: uint32(t.Owner),
-			Flags: netlink.TUNTAP_NO_PI, Queues: 1}
+		link := &netlink.Tuntap{
+			LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TAP, Owner: uint32(t.Owner),
+			Flags: netlink.TUNTAP_NO_PI, Queues: 1,
+		}
 		if t.VNetHdr {
 			link.Flags |= netlink.TUNTAP_VNET_HDR
 		}

@@ -63,7 +63,7 @@ func readStat(pid int) (start uint64, state byte, err error) {
 func parseStat(b []byte) (start uint64, state byte, err error) {
 	i := bytes.LastIndexByte(b, ')')
 	f := strings.Fields(string(b[i+1:]))
-	const stateField, startField = 3 - 3, 22 - 3
+	const stateField, startField = 0, 19 // the 3rd and the 22nd of the page
 	if i < 0 || len(f) <= startField {
 		return 0, 0, fmt.Errorf("host: cannot read process status %q", b)
 	}

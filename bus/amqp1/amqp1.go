@@ -122,8 +122,10 @@ func dial(ctx context.Context, opts Options, node string, sink broker.Sink) (*se
 	if err != nil {
 		return nil, err
 	}
-	conn, err := amqp.Dial(ctx, to, &amqp.ConnOptions{ContainerID: opts.Name, IdleTimeout: 2 * opts.Heartbeat,
-		WriteTimeout: 2 * opts.Heartbeat, TLSConfig: opts.TLS})
+	conn, err := amqp.Dial(ctx, to, &amqp.ConnOptions{
+		ContainerID: opts.Name, IdleTimeout: 2 * opts.Heartbeat,
+		WriteTimeout: 2 * opts.Heartbeat, TLSConfig: opts.TLS,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("amqp1: %w", err)
 	}
@@ -185,8 +187,10 @@ func (s *session) Bind(ctx context.Context, a broker.Address) error {
 		return nil
 	}
 	exchange, key := s.route(a, true)
-	r, err := s.in.NewReceiver(ctx, exchange+"/"+key, &amqp.ReceiverOptions{Credit: credit,
-		SettlementMode: amqp.ReceiverSettleModeFirst.Ptr(), RequestedSenderSettleMode: amqp.SenderSettleModeSettled.Ptr()})
+	r, err := s.in.NewReceiver(ctx, exchange+"/"+key, &amqp.ReceiverOptions{
+		Credit:         credit,
+		SettlementMode: amqp.ReceiverSettleModeFirst.Ptr(), RequestedSenderSettleMode: amqp.SenderSettleModeSettled.Ptr(),
+	})
 	if err != nil {
 		s.fail() // a link that is half made cannot be mended
 		return fmt.Errorf("amqp1: receive from %s: %w", a.Topic+a.Name, err)

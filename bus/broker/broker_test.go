@@ -184,6 +184,7 @@ func (f *flaky) Bind(_ context.Context, a broker.Address) error {
 	f.bound[a]++
 	return nil
 }
+
 func (f *flaky) Unbind(_ context.Context, a broker.Address) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

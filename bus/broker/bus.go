@@ -72,9 +72,11 @@ func New(ctx context.Context, opts Options, open func(context.Context, Options, 
 	if strings.Trim(opts.Prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" || len(opts.Prefix) > 40 {
 		return nil, fmt.Errorf("bus: %q cannot begin names at the broker: letters, digits, - and _, at most 40", opts.Prefix)
 	}
-	b := &Bus{opts: opts, id: strings.ReplaceAll(uuid.NewString(), "-", ""), done: make(chan struct{}),
+	b := &Bus{
+		opts: opts, id: strings.ReplaceAll(uuid.NewString(), "-", ""), done: make(chan struct{}),
 		topics: map[string]*topic{}, subs: map[*subscription]struct{}{}, bounds: map[Address]*bound{},
-		waiting: map[string]func(*envelope){}, peers: map[bus.Target]*peers{}}
+		waiting: map[string]func(*envelope){}, peers: map[bus.Target]*peers{},
+	}
 	link, err := open(ctx, opts, Sink{Deliver: b.deliver, Nobody: b.nobody})
 	if err != nil {
 		return nil, err

@@ -52,8 +52,10 @@ var _ Link = (*Keeper)(nil)
 // last dial.
 func NewKeeper(ctx context.Context, opts Options, traits Traits, dial Dialer) (*Keeper, error) {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	k := &Keeper{traits: traits, dial: dial, opts: opts.Defaults(), cancel: cancel, ended: make(chan struct{}),
-		ready: make(chan struct{}), want: map[Address]bool{}}
+	k := &Keeper{
+		traits: traits, dial: dial, opts: opts.Defaults(), cancel: cancel, ended: make(chan struct{}),
+		ready: make(chan struct{}), want: map[Address]bool{},
+	}
 	go k.run(base)
 	if _, err := k.session(ctx); err != nil {
 		k.mu.Lock()

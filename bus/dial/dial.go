@@ -64,8 +64,10 @@ func Open(ctx context.Context, address string, o Options) (bus.Bus, error) {
 		for _, n := range nodes {
 			n.RawQuery = ""
 		}
-		b, err = amqp1.Open(ctx, amqp1.Options{Options: o.Options, URLs: texts(nodes), TLS: o.TLS, Name: o.Name,
-			Direct: q.Get("direct"), Topic: q.Get("topic")})
+		b, err = amqp1.Open(ctx, amqp1.Options{
+			Options: o.Options, URLs: texts(nodes), TLS: o.TLS, Name: o.Name,
+			Direct: q.Get("direct"), Topic: q.Get("topic"),
+		})
 	default:
 		return nil, fmt.Errorf("bus: no bus is called %q: inproc, nats, tls, nats-embedded, amqp, amqps, amqp10, amqp10s", scheme)
 	}
@@ -128,8 +130,10 @@ func embed(ctx context.Context, u *url.URL, o Options) (bus.Bus, error) {
 			return nil, fmt.Errorf("bus: nats-embedded knows no %q: cluster, route", key)
 		}
 	}
-	s, err := nats.Embed(nats.ServerOptions{Name: o.Name, Listen: u.Host, Cluster: u.Query().Get("cluster"), Routes: u.Query()["route"],
-		Username: u.User.Username(), Password: password, TLS: o.ServerTLS, Log: o.Log})
+	s, err := nats.Embed(nats.ServerOptions{
+		Name: o.Name, Listen: u.Host, Cluster: u.Query().Get("cluster"), Routes: u.Query()["route"],
+		Username: u.User.Username(), Password: password, TLS: o.ServerTLS, Log: o.Log,
+	})
 	if err != nil {
 		return nil, err
 	}

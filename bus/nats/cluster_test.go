@@ -105,8 +105,14 @@ func TestCluster(t *testing.T) {
 // not meet.
 func TestSubjects(t *testing.T) {
 	b := open(t, nats.Options{Server: embed(t, nats.ServerOptions{})})
-	targets := []bus.Target{{Topic: "a", Host: "b.c"}, {Topic: "a.b", Host: "c"}, {Topic: "a", Host: "b%2Ec"},
-		{Topic: "ä", Host: "$SYS"}, {Topic: ".", Host: ".."}, {Topic: "_INBOX.x", Host: "?{}"}}
+	targets := []bus.Target{
+		{Topic: "a", Host: "b.c"},
+		{Topic: "a.b", Host: "c"},
+		{Topic: "a", Host: "b%2Ec"},
+		{Topic: "ä", Host: "$SYS"},
+		{Topic: ".", Host: ".."},
+		{Topic: "_INBOX.x", Host: "?{}"},
+	}
 	for _, at := range targets {
 		if _, err := b.Serve(t.Context(), at.Topic, at.Host, func(context.Context, string, func(any) error) (any, error) {
 			return at.String(), nil

@@ -79,8 +79,10 @@ func Embed(opts ServerOptions) (*Server, error) {
 }
 
 func (o ServerOptions) server() (*server.Options, error) {
-	so := &server.Options{ServerName: o.Name, NoSigs: true, MaxPayload: maxPayload, MaxPending: 64 << 20,
-		Username: o.Username, Password: o.Password, TLSConfig: o.TLS, DontListen: o.Listen == "", MaxControlLine: 8 << 10}
+	so := &server.Options{
+		ServerName: o.Name, NoSigs: true, MaxPayload: maxPayload, MaxPending: 64 << 20,
+		Username: o.Username, Password: o.Password, TLSConfig: o.TLS, DontListen: o.Listen == "", MaxControlLine: 8 << 10,
+	}
 	if o.TLS != nil {
 		so.TLSTimeout = 5
 	}
@@ -96,8 +98,10 @@ func (o ServerOptions) server() (*server.Options, error) {
 	if o.Cluster == "" {
 		return so, nil
 	}
-	so.Cluster = server.ClusterOpts{Name: "tropo", Username: o.Username, Password: o.Password, TLSConfig: o.TLS, TLSTimeout: 5,
-		NoAdvertise: o.Listen == ""}
+	so.Cluster = server.ClusterOpts{
+		Name: "tropo", Username: o.Username, Password: o.Password, TLSConfig: o.TLS, TLSTimeout: 5,
+		NoAdvertise: o.Listen == "",
+	}
 	if so.Cluster.Host, so.Cluster.Port, err = split(o.Cluster); err != nil {
 		return nil, err
 	}

@@ -76,9 +76,11 @@ type link struct {
 var _ broker.Link = (*link)(nil)
 
 func connect(ctx context.Context, opts Options, sink broker.Sink) (*link, error) {
-	l := &link{opts: opts, sink: sink, in: make(chan *nats.Msg, incoming), stop: make(chan struct{}), stopped: make(chan struct{}),
+	l := &link{
+		opts: opts, sink: sink, in: make(chan *nats.Msg, incoming), stop: make(chan struct{}), stopped: make(chan struct{}),
 		up: make(chan struct{}), lost: make(chan struct{}),
-		subs: map[broker.Address]*nats.Subscription{}, at: map[*nats.Subscription]broker.Address{}, marks: map[*nats.Msg]chan struct{}{}}
+		subs: map[broker.Address]*nats.Subscription{}, at: map[*nats.Subscription]broker.Address{}, marks: map[*nats.Msg]chan struct{}{},
+	}
 	var err error
 	for pause := new(broker.Backoff); ; {
 		if l.nc, err = nats.Connect(strings.Join(opts.URLs, ","), l.options()...); err == nil {

@@ -88,7 +88,8 @@ type session struct {
 var _ broker.Session = (*session)(nil)
 
 func dial(ctx context.Context, opts Options, url string, sink broker.Sink) (*session, error) {
-	config := amqp.Config{Heartbeat: max(opts.Heartbeat, time.Second), TLSClientConfig: opts.TLS, Properties: amqp.NewConnectionProperties(),
+	config := amqp.Config{
+		Heartbeat: max(opts.Heartbeat, time.Second), TLSClientConfig: opts.TLS, Properties: amqp.NewConnectionProperties(),
 		Dial: func(network, address string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, network, address)
 			if err != nil {
@@ -98,14 +99,17 @@ func dial(ctx context.Context, opts Options, url string, sink broker.Sink) (*ses
 				err = c.SetDeadline(deadline) // of the handshake; the library takes it away
 			}
 			return c, err
-		}}
+		},
+	}
 	config.Properties.SetClientConnectionName(opts.Name)
 	conn, err := amqp.DialConfig(url, config)
 	if err != nil {
 		return nil, fmt.Errorf("rabbitmq: %w", err)
 	}
-	s := &session{opts: opts, sink: sink, conn: conn, out: make(chan *publishing), down: make(chan struct{}),
-		unconfirmed: map[uint64]*publishing{}, mandatory: map[string]*publishing{}}
+	s := &session{
+		opts: opts, sink: sink, conn: conn, out: make(chan *publishing), down: make(chan struct{}),
+		unconfirmed: map[uint64]*publishing{}, mandatory: map[string]*publishing{},
+	}
 	lost := conn.NotifyClose(make(chan *amqp.Error, 1))
 	s.running.Go(func() { <-lost; s.fail() })
 	// The library's calls know no context; closing the connection ends them.

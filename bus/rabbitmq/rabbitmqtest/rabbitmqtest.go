@@ -67,8 +67,8 @@ func Start(t testing.TB) *Broker {
 			t.Skipf("RabbitMQ is not installed; on Debian: apt-get install rabbitmq-server (%v)", err)
 		}
 	}
-	if testing.Short() {
-		t.Skip("starts a RabbitMQ")
+	if os.Getenv("TROPO_TEST_BROKERS") == "" {
+		t.Skip("a broker and its faults take minutes: make test-brokers runs them")
 	}
 	b, err := start()
 	if err != nil {
@@ -106,13 +106,15 @@ func start() (b *Broker, err error) {
 			return b, err
 		}
 	}
-	b.env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=" + b.dir,
+	b.env = []string{
+		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=" + b.dir,
 		"ERL_EPMD_PORT=" + strconv.Itoa(ports[1]), "ERL_EPMD_ADDRESS=127.0.0.1",
 		"RABBITMQ_NODENAME=" + b.node, "RABBITMQ_NODE_IP_ADDRESS=127.0.0.1",
 		"RABBITMQ_NODE_PORT=" + strconv.Itoa(ports[0]), "RABBITMQ_DIST_PORT=" + strconv.Itoa(ports[2]),
 		"RABBITMQ_LOG_BASE=" + b.dir, "RABBITMQ_ENABLED_PLUGINS_FILE=" + plugins,
 		"RABBITMQ_CONFIG_FILE=" + conf, "RABBITMQ_CONF_ENV_FILE=/dev/null",
-		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none"}
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none",
+	}
 	if b.epmd, err = b.run(epmdProgram, "-address", "127.0.0.1", "-port", strconv.Itoa(ports[1])); err != nil {
 		return b, err
 	}
