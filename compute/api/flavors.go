@@ -19,6 +19,18 @@ func (a *api) flavor(r *rest.Request) (any, policy.Target, error) {
 	return f, policy.Target{"project_id": who.Project.ID, "user_id": who.User.ID}, err
 }
 
+// flavorFor is flavor for callers whom a rule allows: the others are refused
+// whether they can see the flavor or not.
+func (a *api) flavorFor(name string) rest.Loader {
+	return func(r *rest.Request) (any, policy.Target, error) {
+		who := r.Caller()
+		if err := r.Check(rule(name), policy.Target{"project_id": who.Project.ID, "user_id": who.User.ID}); err != nil {
+			return nil, nil, err
+		}
+		return a.flavor(r)
+	}
+}
+
 func flavorOf(r *rest.Request) *compute.Flavor { return r.Object().(*compute.Flavor) }
 
 func (a *api) listFlavors(r *rest.Request) (any, error) { return a.flavors(r, false) }

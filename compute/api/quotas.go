@@ -80,11 +80,12 @@ func (a *api) quotaDefaults(r *rest.Request) (any, error) {
 	return quotaDoc(r, r.Var("project"), l), err
 }
 
-// readLimits takes the limits out of a quota document.
-func readLimits(raw map[string]json.RawMessage) (compute.Limits, error) {
+// readLimits takes the limits of compute's and of more resources out of a
+// quota document.
+func readLimits(raw map[string]json.RawMessage, more ...string) (compute.Limits, error) {
 	l := compute.Limits{}
 	for k, v := range raw {
-		if !slices.Contains(compute.QuotaResources[:], k) {
+		if !slices.Contains(compute.QuotaResources[:], k) && !slices.Contains(more, k) {
 			continue
 		}
 		var n number
@@ -154,7 +155,7 @@ func (a *api) updateClass(r *rest.Request) (any, error) {
 	if err := r.Decode(&in); err != nil {
 		return nil, err
 	}
-	l, err := readLimits(in.Set)
+	l, err := readLimits(in.Set, networkQuotas...)
 	if err != nil {
 		return nil, err
 	}

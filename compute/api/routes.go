@@ -9,7 +9,8 @@ import (
 // routes is the table of the API.
 func (a *api) routes() []rest.Route {
 	var out []rest.Route
-	for _, part := range [][]rest.Route{a.versionRoutes(), a.serverRoutes(), a.actionRoutes(), a.serverPartRoutes(), a.flavorRoutes(), a.projectRoutes(), a.hostRoutes()} {
+	for _, part := range [][]rest.Route{a.versionRoutes(), a.serverRoutes(), a.actionRoutes(), a.serverPartRoutes(), a.flavorRoutes(), a.projectRoutes(), a.hostRoutes(),
+		a.groupProxyRoutes(), a.networkProxyRoutes(), a.imageProxyRoutes(), a.hostActionRoutes()} {
 		out = append(out, part...)
 	}
 	return out
@@ -127,8 +128,8 @@ func (a *api) flavorRoutes() []rest.Route {
 		rest.PUT(p+"/{flavor}/os-extra_specs/{spec}", a.updateSpec, can("os-flavor-extra-specs:update"), one, a.s.body("extra_spec")),
 		rest.DELETE(p+"/{flavor}/os-extra_specs/{spec}", a.deleteSpec, can("os-flavor-extra-specs:delete"), one, rest.Status(http.StatusOK)),
 		rest.GET(p+"/{flavor}/os-flavor-access", a.listAccess, can("os-flavor-access"), one),
-		rest.POST(p+"/{flavor}/action#addTenantAccess", a.addAccess, can("os-flavor-access:add_tenant_access"), one, a.s.body("tenant_access")),
-		rest.POST(p+"/{flavor}/action#removeTenantAccess", a.removeAccess, can("os-flavor-access:remove_tenant_access"), one, a.s.body("tenant_access")),
+		rest.POST(p+"/{flavor}/action#addTenantAccess", a.addAccess, can("os-flavor-access:add_tenant_access"), rest.Load(a.flavorFor("os-flavor-access:add_tenant_access")), a.s.body("tenant_access")),
+		rest.POST(p+"/{flavor}/action#removeTenantAccess", a.removeAccess, can("os-flavor-access:remove_tenant_access"), rest.Load(a.flavorFor("os-flavor-access:remove_tenant_access")), a.s.body("tenant_access")),
 	}
 }
 

@@ -86,6 +86,9 @@ func (a *api) serverFilter(r *rest.Request, detail bool) (*manager.ServerFilter,
 	if err := a.tenants(r, f, detail); err != nil {
 		return nil, err
 	}
+	if q.Get("limit") == "0" {
+		return nil, nil
+	}
 	get := func(name string) string {
 		if since, ok := userFilters[name]; !admin && (!ok || !from(r, since)) {
 			return ""

@@ -268,22 +268,11 @@ func (a *api) serverSecurityGroups(r *rest.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []m{}
-	for _, g := range groups {
-		rules := []m{}
-		for _, u := range g.Rules {
-			if u.Direction != "ingress" {
-				continue
-			}
-			ip := m{}
-			if u.CIDR != nil {
-				ip["cidr"] = *u.CIDR
-			}
-			rules = append(rules, m{"id": u.ID, "parent_group_id": u.GroupID, "ip_protocol": u.Protocol, "from_port": u.Min, "to_port": u.Max, "ip_range": ip, "group": m{}})
-		}
-		out = append(out, m{"id": g.ID, "name": g.Name, "description": g.Description, "tenant_id": g.Project, "rules": rules})
+	names, err := a.m.SecurityGroups(r.Context(), r.Caller().IsAdmin())
+	if err != nil {
+		return nil, err
 	}
-	return m{"security_groups": out}, nil
+	return m{"security_groups": groupsDoc(groups, names)}, nil
 }
 
 // topology: guests have one node of memory, bound to none of the host's.

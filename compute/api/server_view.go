@@ -3,6 +3,7 @@ package api
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"net/netip"
 	"strings"
 
 	"github.com/tropocloud/tropo/compute"
@@ -15,7 +16,7 @@ func (a *api) basicServer(r *rest.Request, s *compute.Server, d manager.Details)
 	doc := m{
 		"id": s.ID, "name": s.Name, "status": s.Status(), "tenant_id": s.ProjectID, "user_id": s.UserID, "metadata": orEmpty(d.Metadata),
 		"hostId": hostID(s.ProjectID, s.Host), "image": a.imageOf(r, s), "flavor": a.flavorOf(r, s), "created": moment(s.CreatedAt), "updated": moment(s.UpdatedAt),
-		"addresses": addresses(d.Ports, false), "accessIPv4": s.AccessIPv4, "accessIPv6": s.AccessIPv6, "links": a.serverLinks(r, s.ID),
+		"addresses": addresses(d.Ports, false), "accessIPv4": s.AccessIPv4, "accessIPv6": canonical(s.AccessIPv6), "links": a.serverLinks(r, s.ID),
 		"OS-DCF:diskConfig": s.DiskConfig,
 	}
 	switch s.Status() {
@@ -44,6 +45,14 @@ func (a *api) basicServer(r *rest.Request, s *compute.Server, d manager.Details)
 		doc["locked_reason"] = orNull(s.LockedReason)
 	}
 	return doc
+}
+
+// canonical is an address as RFC 5952 writes it; clients send any form.
+func canonical(address string) string {
+	if ip, err := netip.ParseAddr(address); err == nil {
+		return ip.String()
+	}
+	return address
 }
 
 // viewServer is the view of show and, with one unset, of detailed lists.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tropocloud/tropo/compute"
@@ -101,6 +102,9 @@ func (a *api) usage(r *rest.Request, project string) (list []manager.ServerUsage
 }
 
 func (a *api) listUsage(r *rest.Request) (any, error) {
+	if strings.HasSuffix(r.HTTP.URL.Path, "/") {
+		return nil, fault.New(fault.NotFound, "The resource could not be found.") // the usage of a project without an id
+	}
 	list, start, stop, limit, err := a.usage(r, "")
 	if err != nil {
 		return nil, err

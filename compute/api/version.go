@@ -40,7 +40,8 @@ func extensions() []m {
 		"os-server-external-events": "ServerExternalEvents", "os-extended-status": "ExtendedStatus", "os-extended-server-attributes": "ExtendedServerAttributes",
 		"os-extended-availability-zone": "ExtendedAvailabilityZone", "os-config-drive": "ConfigDrive", "os-disk-config": "DiskConfig", "os-server-usage": "ServerUsage",
 		"os-user-data": "UserData", "os-scheduler-hints": "SchedulerHints", "os-multiple-create": "MultipleCreate", "os-access-ips": "AccessIPs", "os-used-limits": "UsedLimits",
-		"os-deferred-delete": "DeferredDelete", "os-server-diagnostics": "ServerDiagnostics", "os-migrations": "Migrations", "os-personality": "Personality",
+		"os-deferred-delete": "DeferredDelete", "os-networks": "Networks", "os-tenant-networks": "TenantNetworks", "os-floating-ips": "FloatingIps", "os-floating-ip-pools": "FloatingIpPools",
+		"images": "Images", "image-metadata": "ImageMetadata", "image-size": "ImageSize", "os-instance-usage-audit-log": "OSInstanceUsageAuditLog", "os-server-diagnostics": "ServerDiagnostics", "os-migrations": "Migrations", "os-personality": "Personality",
 		"os-server-password": "ServerPassword", "os-extended-volumes": "ExtendedVolumes", "os-admin-actions": "AdminActions", "os-admin-password": "AdminPassword",
 		"limits": "Limits", "ips": "Ips", "extensions": "Extensions", "versions": "Versions", "server-metadata": "ServerMetadata",
 	}

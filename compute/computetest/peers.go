@@ -84,6 +84,7 @@ func NewPeers() *Peers {
 	p.image()
 	p.network()
 	p.placement()
+	p.proxied()
 	return p
 }
 
