@@ -86,6 +86,9 @@ folder. Guests and the daemons of the network outlive the process; the next
 			}); err != nil {
 				return err
 			}
+			// Databases, consoles and sockets are made by libraries and daemons
+			// that choose no mode: none of them is for others to read.
+			syscall.Umask(0o077)
 			w, closeLog, err := openLog(o.StateDir, logFile, cmd.ErrOrStderr())
 			if err != nil {
 				return err
