@@ -16,7 +16,7 @@ type Config struct {
 	AgentDownTime    int      `config:"agent_down_time" default:"75" min:"2" help:"Seconds after the last heartbeat when an agent counts as down."`
 	Zone             string   `config:"availability_zone" default:"nova" help:"Availability zone of this host."`
 	ExternalPhysical string   `config:"external_physical_network" default:"public" help:"The physical network of external networks made without provider attributes."`
-	ExternalTunnels  bool     `config:"external_tunnel_networks" default:"false" help:"Give external networks without provider attributes a tunnel when the physical network is in use, as Neutron does. Such a network cannot be reached from outside."`
+	ExternalTunnels  bool     `config:"external_tunnel_networks" default:"true" help:"Give external networks without provider attributes a tunnel when the physical network is in use, as Neutron does. Such a network cannot be reached from outside."`
 	FlatNetworks     []string `config:"flat_networks" default:"*" help:"Physical networks that flat networks may use; * means all."`
 	VLANRanges       []string `config:"network_vlan_ranges" help:"Ranges of VLAN ids for allocation, as physical:first:last."`
 	NotifyCompute    bool     `config:"notify_nova_on_port_status_changes" default:"true" help:"Tell compute when ports come up."`

@@ -113,9 +113,11 @@ func (NeutronErrors) Status(k fault.Kind) int {
 func (NeutronErrors) Document(f *fault.Error, code int, _ string) (string, []byte) {
 	typ := f.Type
 	if typ == "" {
-		typ = map[int]string{400: "HTTPBadRequest", 401: "HTTPUnauthorized", 403: "HTTPForbidden", 404: "HTTPNotFound",
+		typ = map[int]string{
+			400: "HTTPBadRequest", 401: "HTTPUnauthorized", 403: "HTTPForbidden", 404: "HTTPNotFound",
 			405: "HTTPMethodNotAllowed", 406: "HTTPNotAcceptable", 409: "Conflict", 412: "HTTPPreconditionFailed", 413: "HTTPRequestEntityTooLarge",
-			415: "HTTPUnsupportedMediaType", 422: "HTTPUnprocessableEntity", 501: "HTTPNotImplemented", 503: "ServiceUnavailable"}[code]
+			415: "HTTPUnsupportedMediaType", 422: "HTTPUnprocessableEntity", 501: "HTTPNotImplemented", 503: "ServiceUnavailable",
+		}[code]
 	}
 	if typ == "" {
 		typ = "HTTPInternalServerError"

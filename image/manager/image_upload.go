@@ -122,6 +122,9 @@ func (m *Manager) write(ctx context.Context, i *image.Image, key string, up Uplo
 		return nil, errors.Join(err, w.Abort())
 	}
 	if err := w.Commit(); err != nil {
+		if ok, lost := m.store.Beat(ctx, i.ID, key); lost == nil && !ok {
+			return nil, fault.New(fault.Gone, "Image %s was deleted while its data was uploaded.", i.ID)
+		}
 		return nil, fault.Wrap(fault.Unavailable, err, "The image store could not keep the data.")
 	}
 	return sum, nil

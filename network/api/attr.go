@@ -1,7 +1,7 @@
 package api
 
 import (
-	"fmt"
+	"encoding/json"
 	"strings"
 
 	"github.com/tropocloud/tropo/fault"
@@ -126,11 +126,20 @@ func missing(a *attr, create bool, out map[string]any) error {
 	return nil
 }
 
-// cut shows a value in a message, shortened.
+// cut shows a value in a message as the request had it, shortened.
 func cut(v any) string {
-	s := fmt.Sprint(v)
+	s, ok := v.(string)
+	if !ok {
+		var b strings.Builder
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(v); err != nil {
+			return "?"
+		}
+		s = strings.TrimSuffix(b.String(), "\n")
+	}
 	if len(s) > 100 {
-		s = s[:100] + "…"
+		s = strings.ToValidUTF8(s[:100], "") + "…"
 	}
 	return s
 }

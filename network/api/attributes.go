@@ -125,7 +125,7 @@ func addressGroupAttrs() []attr {
 func rbacAttrs() []attr {
 	return []attr{
 		ro("id"), po("project_id", str(255), nil), must("object_type", str(64)), must("object_id", id), must("action", str(64)),
-		attr{name: "target_tenant", flags: post | put | required, check: str(255)},
+		{name: "target_tenant", flags: post | put | required, check: str(255)},
 	}
 }
 
@@ -133,7 +133,8 @@ func agentAttrs() []attr {
 	return []attr{
 		ro("id"), ro("agent_type"), ro("binary"), ro("topic"), ro("host"), ro("availability_zone"), ro("created_at"), ro("started_at"),
 		ro("heartbeat_timestamp"), ro("alive"), ro("configurations"), ro("resources_synced"),
-		attr{name: "admin_state_up", flags: put, check: boolean}, attr{name: "description", flags: put, check: str(255)},
+		{name: "admin_state_up", flags: put, check: boolean},
+		{name: "description", flags: put, check: str(255)},
 	}
 }
 

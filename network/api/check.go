@@ -194,26 +194,6 @@ func list(n int, c check) check {
 	}
 }
 
-// unique is a list without repetition.
-func unique(c check) check {
-	return func(v any) (any, string) {
-		x, reason := c(v)
-		if reason != "" {
-			return nil, reason
-		}
-		items, _ := x.([]any)
-		seen := map[string]bool{}
-		for _, i := range items {
-			if k := cut(i); seen[k] {
-				return nil, "Duplicate items in the list: '" + k + "'."
-			} else {
-				seen[k] = true
-			}
-		}
-		return x, ""
-	}
-}
-
 // object is a JSON object with these members; needed ones are marked with a
 // "!" before the name.
 func object(members map[string]check) check {

@@ -56,9 +56,13 @@ func TestValidation(t *testing.T) {
 	}
 	one := 1
 	for _, r := range []Rule{
-		{ID: "r", Direction: "sideways"}, {ID: "r", Direction: Ingress, Protocol: "256"}, {ID: "r", Direction: Ingress, Protocol: "icmpv6"},
-		{ID: "r", Direction: Ingress, PortMin: &one}, {ID: "r", Direction: Ingress, IPv6: true, Remote: netip.MustParsePrefix("10.0.0.0/8")},
-		{ID: "r", Direction: Ingress, RemoteGroup: "x || 1"}, {ID: "", Direction: Ingress},
+		{ID: "r", Direction: "sideways"},
+		{ID: "r", Direction: Ingress, Protocol: "256"},
+		{ID: "r", Direction: Ingress, Protocol: "icmpv6"},
+		{ID: "r", Direction: Ingress, PortMin: &one},
+		{ID: "r", Direction: Ingress, IPv6: true, Remote: netip.MustParsePrefix("10.0.0.0/8")},
+		{ID: "r", Direction: Ingress, RemoteGroup: "x || 1"},
+		{ID: "", Direction: Ingress},
 	} {
 		if err := r.Validate(); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%+v: %v", r, err)

@@ -26,9 +26,11 @@ func (m *Manager) Heartbeat(ctx context.Context, host string) error {
 			return err
 		}
 		if len(list) == 0 {
-			a := &network.Agent{AgentType: agentType, Binary: agentBinary, Host: host, AZ: m.conf.Zone, AdminStateUp: true,
+			a := &network.Agent{
+				AgentType: agentType, Binary: agentBinary, Host: host, AZ: m.conf.Zone, AdminStateUp: true,
 				Started: now.Format(agentStamp), Heartbeat: now.Format(agentStamp), LastSeen: seen,
-				Config: network.Map{"chassis_name": host, "bridge-mappings": m.plane.PhysicalNetworks, "datapath-type": m.plane.DatapathType}}
+				Config: network.Map{"chassis_name": host, "bridge-mappings": m.plane.PhysicalNetworks, "datapath-type": m.plane.DatapathType},
+			}
 			err := store.Insert(ctx, m.store, a)
 			if db.IsUnique(err) {
 				return errAgain

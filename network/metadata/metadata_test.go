@@ -90,7 +90,10 @@ func TestAnswers(t *testing.T) {
 		remote, body string
 		want         int
 	}{
-		{"10.0.0.9:1", "", 404}, {"10.0.0.6:1", "", 503}, {"nonsense", "", 404}, {"10.0.0.5:1", "small", 200},
+		{"10.0.0.9:1", "", 404},
+		{"10.0.0.6:1", "", 503},
+		{"nonsense", "", 404},
+		{"10.0.0.5:1", "small", 200},
 		{"10.0.0.5:1", strings.Repeat("x", maxBody+1), 413},
 	} {
 		r := httptest.NewRequest("POST", "/openstack/latest/password", strings.NewReader(c.body))

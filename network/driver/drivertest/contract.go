@@ -75,15 +75,18 @@ func Sample() driver.State {
 			{ID: "net-vlan", Name: "vlan", Type: driver.TypeVLAN, Physical: "public", VLAN: 100, MTU: 1500},
 		},
 		Subnets: []driver.Subnet{
-			{ID: "sub-a", NetworkID: "net-a", CIDR: prefix("10.0.0.0/24"), DHCP: true, Gateway: addr("10.0.0.1"), Metadata: addr("10.0.0.2"),
+			{
+				ID: "sub-a", NetworkID: "net-a", CIDR: prefix("10.0.0.0/24"), DHCP: true, Gateway: addr("10.0.0.1"), Metadata: addr("10.0.0.2"),
 				DNS: []netip.Addr{addr("192.0.2.53"), addr("192.0.2.54")}, Domain: "openstacklocal", MTU: 1442,
-				HostRoutes: []driver.Route{{Destination: prefix("203.0.113.0/24"), NextHop: addr("10.0.0.9")}}},
+				HostRoutes: []driver.Route{{Destination: prefix("203.0.113.0/24"), NextHop: addr("10.0.0.9")}},
+			},
 			{ID: "sub-a6", NetworkID: "net-a", CIDR: prefix("fd00:a::/64"), DHCP: true, Gateway: addr("fd00:a::1"), Stateless: true},
 		},
 		AddressGroups: []driver.AddressGroup{{ID: "ag", Name: "office", Prefixes: []netip.Prefix{prefix("198.51.100.0/24"), prefix("2001:db8::/32")}}},
 		SecurityGroups: []driver.SecurityGroup{
 			{ID: "sg-web", Name: "web", Rules: []driver.Rule{
-				{ID: "r1", Direction: driver.Egress}, {ID: "r2", Direction: driver.Egress, IPv6: true},
+				{ID: "r1", Direction: driver.Egress},
+				{ID: "r2", Direction: driver.Egress, IPv6: true},
 				{ID: "r3", Direction: driver.Ingress, Protocol: "tcp", PortMin: num(80), PortMax: num(80)},
 				{ID: "r4", Direction: driver.Ingress, Protocol: "icmp", PortMin: num(8), PortMax: num(0), Remote: prefix("10.0.0.0/8")},
 				{ID: "r5", Direction: driver.Ingress, RemoteGroup: "sg-web"},
@@ -93,21 +96,27 @@ func Sample() driver.State {
 			{ID: "sg-raw", Stateless: true, Rules: []driver.Rule{{ID: "s1", Direction: driver.Ingress, IPv6: true, Protocol: "icmp"}}},
 		},
 		Ports: []driver.Port{
-			{ID: "port-1", NetworkID: "net-a", Kind: driver.KindVIF, MAC: "fa:16:3e:00:00:01", AdminUp: true, PortSecurity: true, DeviceOwner: "compute:nova",
+			{
+				ID: "port-1", NetworkID: "net-a", Kind: driver.KindVIF, MAC: "fa:16:3e:00:00:01", AdminUp: true, PortSecurity: true, DeviceOwner: "compute:nova",
 				Addresses:      []driver.PortAddress{{SubnetID: "sub-a", IP: addr("10.0.0.11")}, {SubnetID: "sub-a6", IP: addr("fd00:a::11")}},
 				SecurityGroups: []string{"sg-web", "sg-raw"}, AllowedPairs: []driver.AddressPair{{Prefix: prefix("10.0.0.100/32")}, {MAC: "00:00:5e:00:01:01", Prefix: prefix("10.0.0.128/25")}},
-				DHCPOptions: []driver.DHCPOption{{Name: "bootfile-name", Value: "pxelinux.0"}, {Name: "unheard-of", Value: "x"}, {Name: "ntp-server", Value: "192.0.2.1"}}},
+				DHCPOptions: []driver.DHCPOption{{Name: "bootfile-name", Value: "pxelinux.0"}, {Name: "unheard-of", Value: "x"}, {Name: "ntp-server", Value: "192.0.2.1"}},
+			},
 			{ID: "port-2", NetworkID: "net-a", Kind: driver.KindVIF, MAC: "fa:16:3e:00:00:02", AdminUp: false, Addresses: []driver.PortAddress{{SubnetID: "sub-a", IP: addr("10.0.0.12")}}},
 			{ID: "port-md", NetworkID: "net-a", Kind: driver.KindMetadata, MAC: "fa:16:3e:00:00:03", AdminUp: true, Addresses: []driver.PortAddress{{SubnetID: "sub-a", IP: addr("10.0.0.2")}}},
 			{ID: "port-r", NetworkID: "net-a", Kind: driver.KindRouter, MAC: "fa:16:3e:00:00:04", AdminUp: true, DeviceOwner: "network:router_interface", Addresses: []driver.PortAddress{{SubnetID: "sub-a", IP: addr("10.0.0.1")}}},
 			{ID: "port-gw", NetworkID: "net-ext", Kind: driver.KindRouter, MAC: "fa:16:3e:00:00:05", AdminUp: true, DeviceOwner: "network:router_gateway", Addresses: []driver.PortAddress{{IP: addr("192.0.2.10")}}},
 			{ID: "port-fip", NetworkID: "net-ext", Kind: driver.KindReserved, MAC: "fa:16:3e:00:00:06", Addresses: []driver.PortAddress{{IP: addr("192.0.2.20")}}},
 		},
-		Routers: []driver.Router{{ID: "router", Name: "r", AdminUp: true,
+		Routers: []driver.Router{{
+			ID: "router", Name: "r", AdminUp: true,
 			Interfaces: []driver.RouterInterface{{PortID: "port-r", NetworkID: "net-a", MAC: "fa:16:3e:00:00:04", Addresses: []netip.Prefix{prefix("10.0.0.1/24"), prefix("fd00:a::1/64")}, MTU: 1442, IPv6RA: "slaac"}},
-			Gateway: &driver.RouterGateway{PortID: "port-gw", NetworkID: "net-ext", MAC: "fa:16:3e:00:00:05", Addresses: []netip.Prefix{prefix("192.0.2.10/24")},
-				NextHops: []netip.Addr{addr("192.0.2.1")}, SNAT: true, MTU: 1500},
-			Routes: []driver.Route{{Destination: prefix("203.0.113.0/24"), NextHop: addr("10.0.0.9")}}}},
+			Gateway: &driver.RouterGateway{
+				PortID: "port-gw", NetworkID: "net-ext", MAC: "fa:16:3e:00:00:05", Addresses: []netip.Prefix{prefix("192.0.2.10/24")},
+				NextHops: []netip.Addr{addr("192.0.2.1")}, SNAT: true, MTU: 1500,
+			},
+			Routes: []driver.Route{{Destination: prefix("203.0.113.0/24"), NextHop: addr("10.0.0.9")}},
+		}},
 		FloatingIPs: []driver.FloatingIP{{ID: "fip", RouterID: "router", External: addr("192.0.2.20"), Fixed: addr("10.0.0.11"), PortID: "port-1"}},
 	}
 }
@@ -119,10 +128,12 @@ func sampleObjects() []driver.Object {
 		kind driver.ObjectKind
 		ids  []string
 	}{
-		{driver.ObjectAddressGroup, []string{"ag"}}, {driver.ObjectFloatingIP, []string{"fip"}},
+		{driver.ObjectAddressGroup, []string{"ag"}},
+		{driver.ObjectFloatingIP, []string{"fip"}},
 		{driver.ObjectNetwork, []string{"net-a", "net-ext", "net-vlan"}},
 		{driver.ObjectPort, []string{"port-1", "port-2", "port-gw", "port-md", "port-r"}},
-		{driver.ObjectRouter, []string{"router"}}, {driver.ObjectSecurityGroup, []string{"sg-raw", "sg-web"}},
+		{driver.ObjectRouter, []string{"router"}},
+		{driver.ObjectSecurityGroup, []string{"sg-raw", "sg-web"}},
 		{driver.ObjectSubnet, []string{"sub-a", "sub-a6"}},
 	} {
 		for _, id := range o.ids {

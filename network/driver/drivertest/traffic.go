@@ -66,8 +66,10 @@ func newTown(t *testing.T, l Lab) *town {
 	}
 	prefix, addr := netip.MustParsePrefix, netip.MustParseAddr
 	port := func(id, mac, ip, ip6, group string) driver.Port {
-		p := driver.Port{ID: id, NetworkID: "town", Kind: driver.KindVIF, MAC: mac, AdminUp: true, PortSecurity: true,
-			Addresses: []driver.PortAddress{{SubnetID: "town-4", IP: addr(ip)}}, SecurityGroups: []string{group}}
+		p := driver.Port{
+			ID: id, NetworkID: "town", Kind: driver.KindVIF, MAC: mac, AdminUp: true, PortSecurity: true,
+			Addresses: []driver.PortAddress{{SubnetID: "town-4", IP: addr(ip)}}, SecurityGroups: []string{group},
+		}
 		if ip6 != "" {
 			p.Addresses = append(p.Addresses, driver.PortAddress{SubnetID: "town-6", IP: addr(ip6)})
 		}
@@ -79,21 +81,29 @@ func newTown(t *testing.T, l Lab) *town {
 	w.state = driver.State{
 		Networks: []driver.Network{{ID: "town", Type: driver.TypeGeneve, MTU: 1442}, {ID: "outside", Type: driver.TypeFlat, Physical: "public", MTU: 1500}},
 		Subnets: []driver.Subnet{
-			{ID: "town-4", NetworkID: "town", CIDR: prefix("10.0.0.0/24"), DHCP: true, Gateway: addr("10.0.0.1"), MTU: 1442, DNS: []netip.Addr{addr("192.0.2.53")},
-				HostRoutes: []driver.Route{{Destination: prefix("192.0.2.0/24"), NextHop: addr("10.0.0.1")}}},
+			{
+				ID: "town-4", NetworkID: "town", CIDR: prefix("10.0.0.0/24"), DHCP: true, Gateway: addr("10.0.0.1"), MTU: 1442, DNS: []netip.Addr{addr("192.0.2.53")},
+				HostRoutes: []driver.Route{{Destination: prefix("192.0.2.0/24"), NextHop: addr("10.0.0.1")}},
+			},
 			{ID: "town-6", NetworkID: "town", CIDR: prefix("fd00:a::/64")},
 		},
 		SecurityGroups: []driver.SecurityGroup{
 			{ID: "open", Rules: []driver.Rule{{ID: "o1", Direction: driver.Egress}, {ID: "o2", Direction: driver.Egress, IPv6: true}, {ID: "o3", Direction: driver.Ingress}, {ID: "o4", Direction: driver.Ingress, IPv6: true}}},
 			{ID: "closed", Rules: []driver.Rule{{ID: "c1", Direction: driver.Egress}, {ID: "c2", Direction: driver.Ingress, Protocol: "tcp", PortMin: num(80), PortMax: num(80), RemoteGroup: "open"}}},
 		},
-		Ports: []driver.Port{a, port("port-b", macB, ipB, ip6B, "open"), port("port-c", macC, ipC, "", "closed"),
+		Ports: []driver.Port{
+			a, port("port-b", macB, ipB, ip6B, "open"), port("port-c", macC, ipC, "", "closed"),
 			{ID: "port-in", NetworkID: "town", Kind: driver.KindRouter, MAC: macInside, AdminUp: true},
-			{ID: "port-out", NetworkID: "outside", Kind: driver.KindRouter, MAC: macOutside, AdminUp: true, DeviceOwner: "network:router_gateway"}},
-		Routers: []driver.Router{{ID: "gate", AdminUp: true,
+			{ID: "port-out", NetworkID: "outside", Kind: driver.KindRouter, MAC: macOutside, AdminUp: true, DeviceOwner: "network:router_gateway"},
+		},
+		Routers: []driver.Router{{
+			ID: "gate", AdminUp: true,
 			Interfaces: []driver.RouterInterface{{PortID: "port-in", NetworkID: "town", MAC: macInside, Addresses: []netip.Prefix{prefix("10.0.0.1/24")}, MTU: 1442}},
-			Gateway: &driver.RouterGateway{PortID: "port-out", NetworkID: "outside", MAC: macOutside, Addresses: []netip.Prefix{netip.PrefixFrom(w.ext(10), 24)},
-				NextHops: []netip.Addr{w.ext(1)}, SNAT: true, MTU: 1500}}},
+			Gateway: &driver.RouterGateway{
+				PortID: "port-out", NetworkID: "outside", MAC: macOutside, Addresses: []netip.Prefix{netip.PrefixFrom(w.ext(10), 24)},
+				NextHops: []netip.Addr{w.ext(1)}, SNAT: true, MTU: 1500,
+			},
+		}},
 		FloatingIPs: []driver.FloatingIP{{ID: "fip-a", RouterID: "gate", External: w.ext(20), Fixed: addr(ipA), PortID: "port-a"}},
 	}
 	ensureAll(t, l.Driver, w.state)
@@ -197,11 +207,15 @@ func (w *town) spoofing(t *testing.T) {
 		{"ipv4", ethernet(macB, macA, v4, udpPacket(port(addr("10.0.0.99"), 5000), port(addr(ipB), 5000), spoof)), honest4},
 		{"ipv6", ethernet(macB, macA, v6, udpPacket(port(addr("fd00:a::99"), 5000), port(addr(ip6B), 5000), spoof)), honest6},
 		{"arp", ethernet(macB, macA, arp, arpReply(macA, addr("10.0.0.1"), macB, addr(ipB), spoof)), ethernet(macB, macA, arp, arpReply(macA, addr(ipA), macB, addr(ipB), honest))},
-		{"neighbour-advertisement", ethernet(toAll, macA, v6, icmp6Packet(linkLocal(macA), all, 136, neighbour(addr(ip6B), spoof))),
-			ethernet(toAll, macA, v6, icmp6Packet(linkLocal(macA), all, 136, neighbour(addr(ip6A), honest)))},
+		{
+			"neighbour-advertisement", ethernet(toAll, macA, v6, icmp6Packet(linkLocal(macA), all, 136, neighbour(addr(ip6B), spoof))),
+			ethernet(toAll, macA, v6, icmp6Packet(linkLocal(macA), all, 136, neighbour(addr(ip6A), honest))),
+		},
 		{"dhcp-server", ethernet(macB, macA, v4, udpPacket(port(addr(ipA), 67), port(addr(ipB), 68), spoof)), honest4},
-		{"dhcpv6-server", ethernet(macB, macA, v6, udpPacket(port(linkLocal(macA), 547), port(linkLocal(macB), 546), spoof)),
-			ethernet(macB, macA, v6, udpPacket(port(linkLocal(macA), 5000), port(linkLocal(macB), 5000), honest))},
+		{
+			"dhcpv6-server", ethernet(macB, macA, v6, udpPacket(port(linkLocal(macA), 547), port(linkLocal(macB), 546), spoof)),
+			ethernet(macB, macA, v6, udpPacket(port(linkLocal(macA), 5000), port(linkLocal(macB), 5000), honest)),
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx := deadline(t)
@@ -271,7 +285,8 @@ func (w *town) allowedPairs(t *testing.T) {
 func (w *town) stateless(t *testing.T) {
 	ctx := deadline(t)
 	group := driver.SecurityGroup{ID: "stateless", Stateless: true, Rules: []driver.Rule{
-		{ID: "n1", Direction: driver.Ingress, Protocol: "tcp", PortMin: num(80), PortMax: num(80)}}}
+		{ID: "n1", Direction: driver.Ingress, Protocol: "tcp", PortMin: num(80), PortMax: num(80)},
+	}}
 	must(t, w.Driver.EnsureSecurityGroup(ctx, group))
 	p := w.state.Ports[2]
 	p.SecurityGroups = []string{"stateless"}
@@ -342,8 +357,10 @@ func (w *town) floatingIP(t *testing.T) {
 
 // provider: a guest on the physical network itself, and its filters there.
 func (w *town) provider(t *testing.T) {
-	p := driver.Port{ID: "port-d", NetworkID: "outside", Kind: driver.KindVIF, MAC: "fa:16:3e:0a:00:0d", AdminUp: true, PortSecurity: true,
-		Addresses: []driver.PortAddress{{IP: w.ext(30)}}, SecurityGroups: []string{"open"}}
+	p := driver.Port{
+		ID: "port-d", NetworkID: "outside", Kind: driver.KindVIF, MAC: "fa:16:3e:0a:00:0d", AdminUp: true, PortSecurity: true,
+		Addresses: []driver.PortAddress{{IP: w.ext(30)}}, SecurityGroups: []string{"open"},
+	}
 	must(t, w.Driver.EnsurePort(deadline(t), p))
 	g := Plug(t, w.Driver.Capabilities(), p)
 	g.Static(t, netip.PrefixFrom(w.ext(30), 24), w.ext(1))

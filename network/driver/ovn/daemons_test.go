@@ -80,8 +80,10 @@ func (l *lab) testRestart(t *testing.T) {
 	}
 	var guests []*drivertest.Guest
 	for i, ip := range []string{"10.9.0.1", "10.9.0.2"} {
-		s.Ports = append(s.Ports, driver.Port{ID: "lan-" + ip, NetworkID: "lan", Kind: driver.KindVIF, MAC: "fa:16:3e:0c:00:0" + strconv.Itoa(i), AdminUp: true, PortSecurity: true,
-			Host: l.cloud.Chassis(), Addresses: []driver.PortAddress{{IP: netip.MustParseAddr(ip)}}, SecurityGroups: []string{"any"}})
+		s.Ports = append(s.Ports, driver.Port{
+			ID: "lan-" + ip, NetworkID: "lan", Kind: driver.KindVIF, MAC: "fa:16:3e:0c:00:0" + strconv.Itoa(i), AdminUp: true, PortSecurity: true,
+			Host: l.cloud.Chassis(), Addresses: []driver.PortAddress{{IP: netip.MustParseAddr(ip)}}, SecurityGroups: []string{"any"},
+		})
 	}
 	if _, err := l.driver.Sync(within(t), s); err != nil {
 		t.Fatal(err)

@@ -35,8 +35,10 @@ func (l *lab) testMetadata(t *testing.T) {
 		s.Subnets = append(s.Subnets, driver.Subnet{ID: "sub-" + n, NetworkID: n, CIDR: prefix("10.0.0.0/24"), DHCP: true, Metadata: addr("10.0.0.2"), MTU: 1442})
 		s.Ports = append(s.Ports,
 			driver.Port{ID: "md-" + n, NetworkID: n, Kind: driver.KindMetadata, MAC: mac, AdminUp: true, Addresses: []driver.PortAddress{{SubnetID: "sub-" + n, IP: addr("10.0.0.2")}}},
-			driver.Port{ID: "vm-" + n, NetworkID: n, Kind: driver.KindVIF, MAC: fmt.Sprintf("fa:16:3e:0b:%02x:02", i), AdminUp: true, PortSecurity: true, SecurityGroups: []string{"md"},
-				Addresses: []driver.PortAddress{{SubnetID: "sub-" + n, IP: addr("10.0.0.10")}}})
+			driver.Port{
+				ID: "vm-" + n, NetworkID: n, Kind: driver.KindVIF, MAC: fmt.Sprintf("fa:16:3e:0b:%02x:02", i), AdminUp: true, PortSecurity: true, SecurityGroups: []string{"md"},
+				Addresses: []driver.PortAddress{{SubnetID: "sub-" + n, IP: addr("10.0.0.10")}},
+			})
 		ports = append(ports, ovn.MetadataPort{NetworkID: n, PortID: "md-" + n, MAC: mac, Addresses: []netip.Prefix{prefix("10.0.0.2/24")}, MTU: 1442})
 	}
 	s.SecurityGroups = []driver.SecurityGroup{{ID: "md", Rules: []driver.Rule{{ID: "md-out", Direction: driver.Egress}}}}
@@ -100,11 +102,13 @@ func (l *lab) testMetadata(t *testing.T) {
 func fetch(t *testing.T, ns string) string {
 	t.Helper()
 	ctx := within(t)
-	client := http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+	client := http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
 		DialContext: func(_ context.Context, network, address string) (c net.Conn, err error) {
 			err = host.InNetns(ns, func() error { c, err = net.DialTimeout(network, address, 2*time.Second); return err })
 			return c, err
-		}}}
+		},
+	}}
 	for {
 		res, err := client.Get("http://169.254.169.254/openstack")
 		if err == nil {

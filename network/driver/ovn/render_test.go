@@ -21,11 +21,14 @@ func TestACLMatch(t *testing.T) {
 		"outport == @tropo_pg_a && ip4": {Direction: driver.Ingress},
 		"inport == @tropo_pg_a && ip6":  {Direction: driver.Egress, IPv6: true, Remote: prefix("::/0")},
 		"outport == @tropo_pg_a && ip4 && ip4.src == 10.1.0.0/16 && tcp && tcp.dst >= 1 && tcp.dst <= 9": {
-			Direction: driver.Ingress, Remote: prefix("10.1.2.3/16"), Protocol: "TCP", PortMin: num(1), PortMax: num(9)},
+			Direction: driver.Ingress, Remote: prefix("10.1.2.3/16"), Protocol: "TCP", PortMin: num(1), PortMax: num(9),
+		},
 		"inport == @tropo_pg_a && ip4 && ip4.dst == $tropo_pg_1_2_ip4 && udp && udp.dst == 53": {
-			Direction: driver.Egress, RemoteGroup: "1-2", Protocol: "17", PortMin: num(53), PortMax: num(53)},
+			Direction: driver.Egress, RemoteGroup: "1-2", Protocol: "17", PortMin: num(53), PortMax: num(53),
+		},
 		"outport == @tropo_pg_a && ip6 && ip6.src == $tropo_ag6_1_2 && icmp6 && icmp6.type == 128 && icmp6.code == 0": {
-			Direction: driver.Ingress, IPv6: true, RemoteAddressGroup: "1-2", Protocol: "icmp", PortMin: num(128), PortMax: num(0)},
+			Direction: driver.Ingress, IPv6: true, RemoteAddressGroup: "1-2", Protocol: "icmp", PortMin: num(128), PortMax: num(0),
+		},
 		"outport == @tropo_pg_a && ip4 && ip.proto == 112": {Direction: driver.Ingress, Protocol: "vrrp"},
 		"outport == @tropo_pg_a && ip4 && sctp":            {Direction: driver.Ingress, Protocol: "sctp"},
 	} {

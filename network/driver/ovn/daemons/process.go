@@ -52,8 +52,10 @@ func (d *Daemons) central() []process {
 	return []process{
 		d.database("nb", "nb.db", filepath.Join(d.conf.SchemasOVN, "ovn-nb.ovsschema"), "nb.sock", d.conf.ListenNorthbound),
 		d.database("sb", "sb.db", filepath.Join(d.conf.SchemasOVN, "ovn-sb.ovsschema"), "sb.sock", d.conf.ListenSouthbound),
-		{name: "northd", program: "ovn-northd", control: d.run("northd.ctl"),
-			args: []string{"--ovnnb-db=" + d.Northbound(), "--ovnsb-db=unix:" + d.run("sb.sock")}},
+		{
+			name: "northd", program: "ovn-northd", control: d.run("northd.ctl"),
+			args: []string{"--ovnnb-db=" + d.Northbound(), "--ovnsb-db=unix:" + d.run("sb.sock")},
+		},
 	}
 }
 
@@ -67,8 +69,10 @@ func (d *Daemons) database(name, file, schema, socket string, listen []string) p
 	for _, l := range listen {
 		args = append(args, "--remote="+l)
 	}
-	return process{name: name, program: "ovsdb-server", args: args, control: d.run(name + ".ctl"),
-		prepare: func(ctx context.Context) error { return d.ensureDatabase(ctx, d.db(file), schema) }}
+	return process{
+		name: name, program: "ovsdb-server", args: args, control: d.run(name + ".ctl"),
+		prepare: func(ctx context.Context) error { return d.ensureDatabase(ctx, d.db(file), schema) },
+	}
 }
 
 // ensureDatabase makes a database or brings it to the installed schema. It
