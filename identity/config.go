@@ -62,9 +62,10 @@ type Config struct {
 	} `config:"oauth1"`
 
 	Federation struct {
-		DefaultAuthorizationTTL int    `config:"default_authorization_ttl" default:"0" min:"0" help:"Minutes that the groups of a federated login last; 0: only within its token."`
-		RemoteIDAttribute       string `config:"remote_id_attribute" default:"" help:"Attribute of an assertion that names its provider."`
-		TrustedProxySecret      string `config:"trusted_proxy_secret" secret:"true" default:"" help:"What a proxy that checked an assertion sends in X-Tropo-Federation-Secret beside the attributes; empty: no assertion is accepted."`
+		DefaultAuthorizationTTL int      `config:"default_authorization_ttl" default:"0" min:"0" help:"Minutes that the groups of a federated login last; 0: only within its token."`
+		RemoteIDAttribute       string   `config:"remote_id_attribute" default:"" help:"Attribute of an assertion that names its provider."`
+		TrustedDashboards       []string `config:"trusted_dashboard" type:"multi" help:"Addresses to which a browser that signed in may carry its token."`
+		TrustedProxySecret      string   `config:"trusted_proxy_secret" secret:"true" default:"" help:"What a proxy that checked an assertion sends in X-Tropo-Federation-Secret beside the attributes; empty: no assertion is accepted."`
 	} `config:"federation"`
 
 	UnifiedLimit struct {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/tropocloud/tropo/identity"
 	"github.com/tropocloud/tropo/identity/manager"
@@ -163,27 +162,9 @@ func (a *API) deleteProtocol(r *rest.Request) (any, error) {
 }
 
 // federatedAuth changes an assertion, which a trusted front end has checked
-// and put into headers, for an unscoped token. A header X-Name is the
-// attribute "X-Name" and, as behind Apache, HTTP_X_NAME; X-Remote-User is
-// REMOTE_USER too.
+// and put into headers, for an unscoped token.
 func (a *API) federatedAuth(r *rest.Request) (any, error) {
-	in := manager.AuthRequest{Methods: []string{identity.MethodMapped}, Scope: manager.Scope{Unscoped: true}}
-	if a.m.TrustedProxy(r.Header("X-Tropo-Federation-Secret")) {
-		p := &manager.MappedProof{ProviderID: r.Var("idp_id"), ProtocolID: r.Var("protocol_id"), Assertion: map[string]string{}}
-		for name, v := range r.HTTP.Header {
-			if name == "X-Tropo-Federation-Secret" || name == "X-Auth-Token" || name == "Authorization" {
-				continue
-			}
-			text := strings.Join(v, ";")
-			p.Assertion[name] = text
-			p.Assertion["HTTP_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = text
-		}
-		if u := r.Header("X-Remote-User"); u != "" {
-			p.Assertion["REMOTE_USER"] = u
-		}
-		in.Mapped = p
-	}
-	return a.answerToken(r, in)
+	return a.answerToken(r, manager.AuthRequest{Methods: []string{identity.MethodMapped}, Mapped: a.mappedProof(r), Scope: manager.Scope{Unscoped: true}})
 }
 
 func viewMapping(r *rest.Request, v *identity.Mapping) doc { return view(r, *v, fed+"/mappings") }

@@ -235,7 +235,9 @@ func TestThreat32BodyIsNoTarget(t *testing.T) {
 // mapping names, not all (CVE-2017-2673: threat 40), and its token ends with
 // its provider and never later than its first one (threat 33).
 func TestThreats36And40Federation(t *testing.T) {
-	c := newCloud(t, dbtest.New(t), func(cfg *identity.Config) { cfg.Federation.TrustedProxySecret = "proxy" })
+	c := newCloud(t, dbtest.New(t), func(cfg *identity.Config) {
+		cfg.Federation.TrustedProxySecret, cfg.Federation.TrustedDashboards = "proxy", []string{"http://dash.test/sso"}
+	})
 	v := c.world("w")
 	group := c.make("groups", "group", doc{"name": "fed", "domain_id": v["domain_id"]})
 	c.must(204, "PUT", "/v3/projects/"+v["project_id"]+"/groups/"+group+"/roles/"+c.role("reader"), c.admin, nil)
@@ -254,6 +256,12 @@ func TestThreats36And40Federation(t *testing.T) {
 	a := c.do("GET", path, "", nil, "X-Tropo-Federation-Secret", "proxy", "X-User", "ann", "X-Team", "ops;dev")
 	if a.status != 201 || a.body["token"].(doc)["project"] != nil {
 		t.Fatalf("login: %d %s", a.status, a.text)
+	}
+	for origin, want := range map[string]int{"http://dash.test/sso": 200, "http://evil.test/": 401, "": 400} {
+		sso := "/v3/auth/OS-FEDERATION" + strings.TrimSuffix(path[len("/v3/OS-FEDERATION"):], "auth") + "websso?origin=" + url.QueryEscape(origin)
+		if a := c.do("GET", sso, "", nil, "X-Tropo-Federation-Secret", "proxy", "X-User", "ann", "X-Team", "dev"); a.status != want || want != 200 && strings.Contains(a.text, "gAAAA") {
+			t.Errorf("threat 36: single sign-on from %q: %d %s", origin, a.status, a.text)
+		}
 	}
 	token, end := a.header.Get("X-Subject-Token"), a.body["token"].(doc)["expires_at"]
 	rescope := func(scope doc) answer {

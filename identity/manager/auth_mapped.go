@@ -25,6 +25,32 @@ func (m *Manager) TrustedProxy(secret string) bool {
 	return want != "" && equal(want, secret)
 }
 
+// TrustedDashboard refuses an address that is not configured as a dashboard.
+func (m *Manager) TrustedDashboard(origin string) error {
+	if origin == "" {
+		return fault.Invalidf("Request must have an origin query parameter")
+	}
+	if !slices.Contains(m.cfg.Federation.TrustedDashboards, origin) {
+		return fault.New(fault.Unauthenticated, "%s is not a trusted dashboard host", origin)
+	}
+	return nil
+}
+
+// ProviderOf finds the provider of an assertion by its remote id.
+func (m *Manager) ProviderOf(ctx context.Context, in *MappedProof) (string, error) {
+	attr := m.cfg.Federation.RemoteIDAttribute
+	list, err := m.store.Providers.List(ctx, identity.By("enabled", true))
+	if err != nil {
+		return "", err
+	}
+	for _, p := range list {
+		if id := in.Assertion[attr]; attr != "" && id != "" && slices.Contains(p.RemoteIDs, id) {
+			return p.ID, nil
+		}
+	}
+	return "", unauthenticated("no provider has the assertion's remote id")
+}
+
 // byMapping takes a checked assertion as the proof.
 func (m *Manager) byMapping(ctx context.Context, p *proof, in *MappedProof) error {
 	if in == nil {

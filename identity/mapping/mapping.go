@@ -79,12 +79,21 @@ type rule struct {
 // Rules are the rules of one mapping.
 type Rules struct{ rules []rule }
 
+// malformed says in the words of the document what is wrong with its form.
+func malformed(err error) error {
+	var t *json.UnmarshalTypeError
+	if errors.As(err, &t) && t.Field != "" {
+		return fmt.Errorf("the rules are malformed: %s cannot be a JSON %s", t.Field, strings.Fields(t.Value)[0])
+	}
+	return errors.New("the rules are malformed: a list of objects is needed")
+}
+
 // Parse reads the rules of a mapping and checks their form. Patterns are of
 // Go's RE2, so that none can run away.
 func Parse(doc []byte) (*Rules, error) {
 	r := &Rules{}
 	if err := json.Unmarshal(doc, &r.rules); err != nil {
-		return nil, fmt.Errorf("the rules are malformed: %w", err)
+		return nil, malformed(err)
 	}
 	for i, x := range r.rules {
 		if len(x.Local) == 0 || len(x.Remote) == 0 {
