@@ -121,6 +121,7 @@ func (a *api) rebuild(r *rest.Request) (any, error) {
 	}
 	if from(r, "2.57") {
 		doc["user_data"] = orNull(s.UserData)
+		delete(doc, "OS-EXT-SRV-ATTR:user_data") // the same under its older name
 	}
 	r.Answer().Set("Location", r.Link("/v2.1/servers/"+s.ID))
 	return m{"server": doc}, nil

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/tropocloud/tropo/compute"
@@ -68,7 +69,7 @@ func (a *api) viewServer(r *rest.Request, s *compute.Server, d manager.Details, 
 	doc["OS-EXT-STS:vm_state"], doc["OS-EXT-STS:task_state"], doc["OS-EXT-STS:power_state"] = s.VMState, orNull(string(s.TaskState)), s.PowerState
 	doc["OS-SRV-USG:launched_at"], doc["OS-SRV-USG:terminated_at"] = micros(s.LaunchedAt), micros(s.TerminatedAt)
 	doc["os-extended-volumes:volumes_attached"] = []any{}
-	if g := groupNames(s, len(d.Ports) > 0); len(g) > 0 {
+	if g := groupNames(s, inGroup(d.Ports)); len(g) > 0 {
 		doc["security_groups"] = g
 	}
 	a.extended(r, s, doc)
@@ -173,6 +174,12 @@ func address(ip, kind, mac string, long bool) m {
 		doc["OS-EXT-IPS:type"], doc["OS-EXT-IPS-MAC:mac_addr"] = kind, mac
 	}
 	return doc
+}
+
+// inGroup reports whether any port is in a security group; one that was never
+// described is in the default group.
+func inGroup(ports []compute.Port) bool {
+	return slices.ContainsFunc(ports, func(p compute.Port) bool { return len(p.Info.Groups) > 0 || p.Info.MAC == "" })
 }
 
 func groupNames(s *compute.Server, def bool) []m {

@@ -63,6 +63,9 @@ func (m *Manager) changeGroup(ctx context.Context, s *compute.Server, name strin
 	if !changed && !in {
 		return fault.New(fault.NotFound, "Security group %s not associated with the instance %s", name, s.ID)
 	}
+	if err := m.refreshPorts(ctx, s.ID); err != nil {
+		return err
+	}
 	return m.rememberGroup(ctx, s.ID, groups[0], in)
 }
 
