@@ -58,9 +58,11 @@ func selectUpTo[T any](ctx context.Context, d *DB, most int, query string, args 
 	if err != nil {
 		return nil, err
 	}
+	var v, zero T
+	sc.bind(reflect.ValueOf(&v).Elem())
 	for len(out) != most && rows.Next() {
-		var v T
-		if err := sc.scan(rows, reflect.ValueOf(&v).Elem()); err != nil {
+		v = zero
+		if err := rows.Scan(sc.dests...); err != nil {
 			return nil, err
 		}
 		out = append(out, v)

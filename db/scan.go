@@ -102,6 +102,7 @@ func Columns[T any](prefix string) string {
 type scanner struct {
 	scalar bool
 	index  [][]int // per column; nil: passed over
+	dests  []any   // where the columns of a row go
 }
 
 func newScanner(rows *sql.Rows, t reflect.Type) (*scanner, error) {
@@ -123,19 +124,20 @@ func newScanner(rows *sql.Rows, t reflect.Type) (*scanner, error) {
 	return s, nil
 }
 
-func (s *scanner) scan(rows *sql.Rows, v reflect.Value) error {
+// bind sets where the columns of each row go.
+func (s *scanner) bind(v reflect.Value) {
 	if s.scalar {
-		return rows.Scan(dest(v))
+		s.dests = []any{dest(v)}
+		return
 	}
-	dests := make([]any, len(s.index))
+	s.dests = make([]any, len(s.index))
 	for i, idx := range s.index {
 		if idx == nil {
-			dests[i] = new(any)
+			s.dests[i] = new(any)
 			continue
 		}
-		dests[i] = dest(v.FieldByIndex(idx))
+		s.dests[i] = dest(v.FieldByIndex(idx))
 	}
-	return rows.Scan(dests...)
 }
 
 // dest wraps a field so that NULL reads as the zero value and times come back
