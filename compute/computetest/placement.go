@@ -34,6 +34,13 @@ func (p *Peers) placement() {
 	p.on("GET /placement/traits", func(r *http.Request, _ m) (int, any) {
 		return 200, m{"traits": strings.Split(strings.TrimPrefix(r.URL.Query().Get("name"), "in:"), ",")}
 	})
+	p.on("GET /placement/resource_providers/{id}/traits", func(r *http.Request, _ m) (int, any) {
+		rp := p.Providers[r.PathValue("id")]
+		if rp == nil {
+			return 404, nil
+		}
+		return 200, m{"traits": rp.Traits, "resource_provider_generation": rp.Generation}
+	})
 	p.on("PUT /placement/resource_providers/{id}/traits", func(r *http.Request, _ m) (int, any) {
 		p.Providers[r.PathValue("id")].Generation++
 		return 200, m{}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sort"
 	"strings"
 
@@ -243,6 +244,32 @@ func (m *Manager) syncTraits(ctx context.Context, p *peer, path string, n *compu
 	}
 	sort.Strings(known.Traits)
 	return p.do(ctx, http.MethodPut, path+"/traits", doc{"resource_provider_generation": generation, "traits": known.Traits}, nil)
+}
+
+// hasTraits refuses a provider that lacks one of the asked traits, or has one
+// that is asked not to be there ("!NAME"): placement is not asked for
+// candidates where a server stays on its host (CVE-2017-16239).
+func (m *Manager) hasTraits(ctx context.Context, provider string, asked []string) error {
+	if len(asked) == 0 {
+		return nil
+	}
+	p, err := m.peer(ctx, "placement", asService)
+	if err != nil {
+		return err
+	}
+	var have struct {
+		Traits []string `json:"traits"`
+	}
+	if err := p.get(ctx, "resource_providers/"+provider+"/traits", &have); err != nil {
+		return err
+	}
+	for _, t := range asked {
+		name, forbidden := strings.CutPrefix(t, "!")
+		if slices.Contains(have.Traits, name) == forbidden {
+			return fault.Invalidf("No valid host was found. The image traits cannot be satisfied by the server's host.")
+		}
+	}
+	return nil
 }
 
 // removeProvider forgets a hypervisor that is gone for good.

@@ -151,6 +151,9 @@ func (m *Manager) sameHostFits(ctx context.Context, s *compute.Server, img *imag
 	if err != nil {
 		return nil //nolint:nilerr // a host that is gone is found out by the agent's silence
 	}
+	if err := m.hasTraits(ctx, n.UUID, traits(compute.Flavor{}, img.Props)); err != nil {
+		return err
+	}
 	all := map[string]claimable{n.UUID: {Provider: n.UUID}}
 	hosts, _, err := m.hosts(ctx, s, all)
 	if err != nil {
