@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,6 +34,7 @@ func loadSchemas(fsys fs.FS) (*schemas, error) {
 	}
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
+	c.RegisterFormat(&jsonschema.Format{Name: "base64", Validate: isBase64})
 	for _, f := range files {
 		b, err := fs.ReadFile(fsys, f)
 		if err != nil {
@@ -54,6 +56,25 @@ func loadSchemas(fsys fs.FS) (*schemas, error) {
 		s.byName[strings.TrimSuffix(f, ".json")] = compiled
 	}
 	return s, nil
+}
+
+// isBase64 checks the format that OpenStack's schemas call base64: characters
+// outside of the alphabet, as line ends, are passed over, padding is needed.
+func isBase64(v any) error {
+	s, ok := v.(string)
+	if !ok {
+		return nil
+	}
+	kept := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '+' || r == '/' || r == '=' {
+			return r
+		}
+		return -1
+	}, s)
+	if _, err := base64.StdEncoding.DecodeString(kept); err != nil {
+		return errors.New("it is not in base64")
+	}
+	return nil
 }
 
 func (s *schemas) has(name string) bool { return s.byName[name] != nil }

@@ -13,6 +13,7 @@ func TestSchemaMessages(t *testing.T) {
 		"size": {"oneOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]},
 		"mode": {"enum": ["a", "b"]},
 		"list": {"type": "array", "uniqueItems": true, "items": {"anyOf": [{"type": "object", "required": ["x"], "properties": {"x": {"type": "integer"}}}, {"type": "string"}]}},
+		"data": {"type": ["string", "null"], "format": "base64"},
 		"keys": {"type": "object", "propertyNames": {"pattern": "^[a-z]+$"}},
 		"both": {"oneOf": [{"type": "string"}, {"maxLength": 3}]},
 		"never": {"not": {}}
@@ -39,6 +40,9 @@ func TestSchemaMessages(t *testing.T) {
 		`{"name":"a","keys":{"A":1}}`:    `Invalid request: "A" is not allowed as a key.`,
 		`{"name":"a","both":"x"}`:        at + `both: the value fits more than one of the forms that exclude each other.`,
 		`{"name":"a","never":1}`:         at + `never: this value is not allowed here.`,
+		`{"name":"a","data":"abc"}`:      at + `data: "abc" is not a valid base64.`,
+		`{"name":"a","data":"YW\nJj"}`:   "",
+		`{"name":"a","data":null}`:       "",
 		`{"name":"a"}`:                   "",
 	} {
 		got := ""
