@@ -215,8 +215,8 @@ func TestThreat15DeleteDuringUpload(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if code := <-done; code == http.StatusNoContent {
-		t.Error("the upload of a deleted image succeeded")
+	if code := <-done; code != http.StatusGone {
+		t.Errorf("the upload of a deleted image ended with %d", code)
 	}
 	s.clean()
 }
