@@ -38,6 +38,9 @@ func (m *Manager) event(ctx context.Context, actionID, name, host string) error 
 	return m.store.StartEvent(ctx, &compute.ActionEvent{ID: newID(), ActionID: actionID, Name: name, Host: host, StartAt: db.Now()})
 }
 
+// failedText is all that an owner is told of a failure inside.
+const failedText = "The operation failed."
+
 // eventEnd records how a part of an action ended.
 func (m *Manager) eventEnd(ctx context.Context, actionID, name string, cause error) error {
 	if actionID == "" {
@@ -46,7 +49,7 @@ func (m *Manager) eventEnd(ctx context.Context, actionID, name string, cause err
 	if cause == nil {
 		return m.store.FinishEvent(ctx, actionID, name, "Success", "")
 	}
-	text := "The operation failed."
+	text := failedText
 	if f, ok := fault.As(cause); ok && f.Kind != fault.Internal {
 		text = f.Message
 	}

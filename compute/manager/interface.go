@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tropocloud/tropo/compute"
@@ -33,6 +34,9 @@ func (m *Manager) registerInterface() {
 			{Name: "finish", Do: m.attachFinish, Patience: forever},
 		},
 		Failed: func(ctx context.Context, st *interfaceState, cause error) error {
+			if f, ok := fault.As(cause); ok && f.Kind == fault.Unavailable {
+				cause = fault.Wrap(fault.Internal, cause, failedText) // not the caller's doing
+			}
 			return m.eventEnd(ctx, st.ActionID, "compute_attach_interface", cause)
 		},
 	})
@@ -69,6 +73,7 @@ func (m *Manager) AttachInterface(ctx context.Context, s *compute.Server, in Net
 	}
 	row := rows[0]
 	row.ID, row.ServerID, row.Tag = newID(), s.ID, in.Tag
+	var action string
 	err = m.store.Tx(ctx, func(ctx context.Context) error {
 		if err := m.change(ctx, s, "attach_interface", interfaceStates, db.Set{}); err != nil {
 			return err
@@ -79,16 +84,15 @@ func (m *Manager) AttachInterface(ctx context.Context, s *compute.Server, in Net
 		if err := m.store.InsertPort(ctx, &row); err != nil {
 			return err
 		}
-		id, err := m.startAction(ctx, s.ID, "attach_interface", "")
-		if err != nil {
+		if action, err = m.startAction(ctx, s.ID, "attach_interface", ""); err != nil {
 			return err
 		}
-		return task.Start(ctx, m.tasks, sagaAttach, s.ID, interfaceState{s.ID, id, row.ID})
+		return task.Start(ctx, m.tasks, sagaAttach, s.ID, interfaceState{s.ID, action, row.ID})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return m.attached(ctx, s.ID, row.ID)
+	return m.attached(ctx, interfaceState{s.ID, action, row.ID})
 }
 
 // attachFault: what names nothing that exists is not found here.
@@ -100,21 +104,23 @@ func attachFault(err error) error {
 }
 
 // attached waits until an interface is plugged or given up.
-func (m *Manager) attached(ctx context.Context, serverID, rowID string) (*compute.Port, error) {
+func (m *Manager) attached(ctx context.Context, st interfaceState) (*compute.Port, error) {
 	ctx, cancel := context.WithTimeout(ctx, attachWait)
 	defer cancel()
 	pause := 10 * time.Millisecond
 	for {
-		rows, err := m.store.ServerPorts(ctx, serverID)
+		rows, err := m.store.ServerPorts(ctx, st.ServerID)
 		if err != nil {
 			return nil, err
 		}
-		row := rowByID(rows, rowID)
-		if row == nil {
-			return nil, fault.New(fault.Internal, "Failed to attach network adapter device to %s", serverID)
-		}
-		if row.State == compute.PortAttached {
+		row := rowByID(rows, st.RowID)
+		if row != nil && row.State == compute.PortAttached {
 			return row, nil
+		}
+		if row == nil {
+			if over, err := m.notAttached(ctx, st); err != nil || over {
+				return nil, err
+			}
 		}
 		t := time.NewTimer(pause)
 		select {
@@ -125,6 +131,26 @@ func (m *Manager) attached(ctx context.Context, serverID, rowID string) (*comput
 		}
 		pause = min(2*pause, 500*time.Millisecond)
 	}
+}
+
+// notAttached says why an interface was given up, once its saga has ended:
+// over is false before. What the network refused (an address in use, a quota)
+// is the caller's to mend; that is told by the record of the action.
+func (m *Manager) notAttached(ctx context.Context, st interfaceState) (over bool, err error) {
+	active, err := m.tasks.Active(ctx, st.ServerID)
+	if err != nil || slices.Contains(active, sagaAttach) {
+		return false, err
+	}
+	events, err := m.store.ActionEvents(ctx, st.ActionID)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range events {
+		if e.Result == "Error" && e.Details != failedText {
+			return true, fault.Invalidf("%s", e.Details)
+		}
+	}
+	return true, fault.New(fault.Internal, "Failed to attach network adapter device to %s", st.ServerID)
 }
 
 func rowByID(rows []compute.Port, id string) *compute.Port {
