@@ -24,8 +24,9 @@ type cached struct {
 // alone (memberships that an identity provider gave, users who do not come).
 const keep = time.Minute
 
-// maxCached bounds how many tokens are remembered.
-const maxCached = 20000
+// maxCached bounds how many tokens are remembered: about 10 KiB each, and of
+// no use after keep.
+const maxCached = 4096
 
 // Validate implements auth.Validator for the service's own API.
 func (m *Manager) Validate(ctx context.Context, text string) (*auth.Identity, error) {
