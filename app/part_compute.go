@@ -2,8 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
-	"os"
 
 	computeagent "github.com/tropocloud/tropo/compute/agent"
 	computeapi "github.com/tropocloud/tropo/compute/api"
@@ -12,7 +10,6 @@ import (
 	computemanager "github.com/tropocloud/tropo/compute/manager"
 	computemetadata "github.com/tropocloud/tropo/compute/metadata"
 	computestore "github.com/tropocloud/tropo/compute/store"
-	"github.com/tropocloud/tropo/lib/diskimage"
 )
 
 func startCompute(ctx context.Context, s *System) error {
@@ -66,7 +63,7 @@ func startHypervisor(ctx context.Context, s *System) error {
 		return err
 	}
 	a, err := computeagent.New(ctx, computeagent.Options{
-		Host: s.host, IP: "127.0.0.1", Driver: q, Bus: s.bus, Session: s.session("nova"), Cache: cache, Inspect: inspectImage,
+		Host: s.host, IP: "127.0.0.1", Driver: q, Bus: s.bus, Session: s.session("nova"), Cache: cache, Inspect: computeagent.Inspect,
 		WorkDir: s.state.Path("compute", "work"), Config: s.o.Config.Compute, Log: s.log,
 	})
 	if err != nil {
@@ -74,21 +71,4 @@ func startHypervisor(ctx context.Context, s *System) error {
 	}
 	s.Go("compute agent", func(ctx context.Context) error { return ended(ctx, a.Run(ctx)) })
 	return nil
-}
-
-// inspectImage judges a fetched image before any other program opens it.
-func inspectImage(path string) (driver.Inspection, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return driver.Inspection{}, err
-	}
-	i, err := f.Stat()
-	if err != nil {
-		return driver.Inspection{}, errors.Join(err, f.Close())
-	}
-	r, err := diskimage.Inspect(f, i.Size())
-	if err := errors.Join(err, f.Close()); err != nil {
-		return driver.Inspection{}, err
-	}
-	return driver.Inspection{Format: string(r.Format), VirtualSize: r.VirtualSize}, nil
 }
