@@ -277,6 +277,9 @@ func TestThreat49(t *testing.T) {
 	w := s.world()
 	body := `{"rbac_policy":{"object_type":"security_group","object_id":"` + w.group + `","action":"access_as_shared","target_tenant":"` + project("p2") + `"}}`
 	s.refused(404, "SecurityGroupNotFound", "other", "POST", "/v2.0/rbac-policies", body)
+	for _, target := range []string{"../users/x", "..", "a?b=c", "%s%n", ""} { // never a part of a path at identity
+		s.refused(400, "InvalidInput", "member", "POST", "/v2.0/rbac-policies", strings.Replace(body, project("p2"), target, 1))
+	}
 	id := s.make("member", "rbac-policies", body)
 	p := s.want(200, "other", "GET", "/v2.0/security-groups/"+w.group, "")
 	if p["shared"] != true {

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
 
@@ -65,9 +66,17 @@ func (m *Manager) CheckRBACTarget(ctx context.Context, c network.Change) error {
 }
 
 // checkProject asks identity whether the target is a project. Without a
-// session (a service that runs alone) every id is taken.
+// session (a service that runs alone) every id is taken. What is no plain word
+// is no id, and must not become part of a path that is asked for with the
+// service's own token.
 func (m *Manager) checkProject(ctx context.Context, id string) error {
-	if id == "*" || m.session == nil {
+	if id == "*" {
+		return nil
+	}
+	if id == "" || strings.Trim(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+		return bad("InvalidInput", "Invalid input for target_tenant. Reason: there is no project '%s'.", id)
+	}
+	if m.session == nil {
 		return nil
 	}
 	c, err := m.session.Service(ctx, "identity")
