@@ -131,7 +131,7 @@ func (m *Manager) knownProject(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.get(ctx, "projects/"+id, &doc{}); isMissing(err) {
+	if err := p.get(ctx, "projects/"+segment(id), &doc{}); isMissing(err) {
 		return fault.Invalidf("Project ID %s is not a valid project.", id)
 	}
 	return nil
