@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"net/url"
+	"os"
 	"testing"
 	"time"
 
@@ -32,6 +33,9 @@ func open(t *testing.T, o nats.Options) bus.Bus {
 }
 
 func TestBroker(t *testing.T) {
+	if os.Getenv("TROPO_TEST_BROKERS") == "" {
+		t.Skip("a broker and its faults take minutes: make test-brokers runs them")
+	}
 	bustest.RunBroker(t, func(t *testing.T) bustest.Hooks {
 		so := nats.ServerOptions{Listen: "127.0.0.1:0", Username: "tropo", Password: "secret"}
 		s := embed(t, so)
