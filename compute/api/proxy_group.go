@@ -117,11 +117,10 @@ func groupInput(r *rest.Request) (name, description string, err error) {
 	if err := r.Decode(&in); err != nil {
 		return "", "", err
 	}
-	name = strings.TrimSpace(in.Group.Name)
-	if name == "" {
+	if strings.TrimSpace(in.Group.Name) == "" {
 		return "", "", fault.Invalidf("Security group name cannot be empty.")
 	}
-	return name, strings.TrimSpace(in.Group.Description), nil
+	return in.Group.Name, in.Group.Description, nil
 }
 
 func (a *api) createGroupOfNetwork(r *rest.Request) (any, error) {
