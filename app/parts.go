@@ -39,9 +39,7 @@ func startIdentity(ctx context.Context, s *System) error {
 	if err != nil {
 		return err
 	}
-	c := s.o.Config.Identity
-	c.FernetTokens.KeyRepository = s.under(c.FernetTokens.KeyRepository)
-	c.Credential.KeyRepository = s.under(c.Credential.KeyRepository)
+	c := s.identityConfig()
 	m, err := identitymanager.New(ctx, identitymanager.Options{Store: st, Config: c, Tasks: tasks, Bus: s.bus, Log: s.log})
 	if err != nil {
 		return err
@@ -60,6 +58,13 @@ func startIdentity(ctx context.Context, s *System) error {
 	}
 	s.runEngine("identity", tasks)
 	return s.publish("identity", api)
+}
+
+func (s *System) identityConfig() identity.Config {
+	c := s.o.Config.Identity
+	c.FernetTokens.KeyRepository = s.under(c.FernetTokens.KeyRepository)
+	c.Credential.KeyRepository = s.under(c.Credential.KeyRepository)
+	return c
 }
 
 // bootstrap is what identity makes at the first start: the admin, the service

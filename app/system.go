@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -195,17 +196,20 @@ func (s *System) say(line string) {
 // openDB opens a service's own database: a file of the state folder, or what
 // the configuration names ("%s" in it stands for the service).
 func (s *System) openDB(ctx context.Context, service string) (*db.DB, error) {
-	url := "sqlite:" + s.state.Path("db", service+".db")
-	if c := s.o.Config.Database.Connection; c != "" {
-		url = fmt.Sprintf(c, service)
-	}
-	d, err := db.Open(ctx, url)
+	d, err := db.Open(ctx, s.databaseURL(service))
 	if err != nil {
 		return nil, err
 	}
 	s.onStop(d.Close)
 	s.health.Add("database "+service, d.Ping)
 	return d, nil
+}
+
+func (s *System) databaseURL(service string) string {
+	if c := s.o.Config.Database.Connection; c != "" {
+		return strings.ReplaceAll(c, "%s", service)
+	}
+	return "sqlite:" + s.state.Path("db", service+".db")
 }
 
 // engine makes a service's saga engine; run it with runEngine after the

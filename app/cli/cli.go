@@ -35,7 +35,7 @@ func Main(args []string, out, errOut io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errOut)
 	root.SetArgs(args)
-	root.AddCommand(upCommand(), downCommand(), traceCommand(), configCommand())
+	root.AddCommand(upCommand(), downCommand(), traceCommand(), identityCommand(), configCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		msg := err.Error()
 		if f, ok := fault.As(err); ok && f.Err == nil {
