@@ -71,7 +71,9 @@ func retryable(err error) bool {
 	}
 	var p *pgconn.PgError
 	if errors.As(err, &p) {
-		return p.Code == "40001" || p.Code == "40P01"
+		// The last: a table was migrated under a prepared statement, which
+		// the driver forgets on this error.
+		return p.Code == "40001" || p.Code == "40P01" || p.Code == "0A000" && strings.HasPrefix(p.Message, "cached plan")
 	}
 	var m *mysql.MySQLError
 	return errors.As(err, &m) && (m.Number == 1213 || m.Number == 1205)
