@@ -42,8 +42,14 @@ var imageStates = [...]struct {
 	image, here string
 	progress    int
 }{
-	{"active", "ACTIVE", 100}, {"queued", "SAVING", 25}, {"saving", "SAVING", 50}, {"uploading", "SAVING", 50}, {"importing", "SAVING", 50},
-	{"deleted", "DELETED", 0}, {"pending_delete", "DELETED", 0}, {"killed", "ERROR", 0},
+	{"active", "ACTIVE", 100},
+	{"queued", "SAVING", 25},
+	{"saving", "SAVING", 50},
+	{"uploading", "SAVING", 50},
+	{"importing", "SAVING", 50},
+	{"deleted", "DELETED", 0},
+	{"pending_delete", "DELETED", 0},
+	{"killed", "ERROR", 0},
 }
 
 func imageState(s string) (string, int) {
@@ -58,7 +64,8 @@ func imageState(s string) (string, int) {
 func imageLinks(r *rest.Request, id string) []m {
 	base := strings.TrimSuffix(r.Base(), "/compute")
 	return []m{
-		{"rel": "self", "href": r.Link("/v2.1/images/" + id)}, {"rel": "bookmark", "href": r.Link("/images/" + id)},
+		{"rel": "self", "href": r.Link("/v2.1/images/" + id)},
+		{"rel": "bookmark", "href": r.Link("/images/" + id)},
 		{"rel": "alternate", "type": "application/vnd.openstack.image", "href": base + "/image/images/" + id},
 	}
 }

@@ -9,8 +9,10 @@ import (
 // routes is the table of the API.
 func (a *api) routes() []rest.Route {
 	var out []rest.Route
-	for _, part := range [][]rest.Route{a.versionRoutes(), a.serverRoutes(), a.actionRoutes(), a.serverPartRoutes(), a.flavorRoutes(), a.projectRoutes(), a.hostRoutes(),
-		a.groupProxyRoutes(), a.networkProxyRoutes(), a.imageProxyRoutes(), a.hostActionRoutes()} {
+	for _, part := range [][]rest.Route{
+		a.versionRoutes(), a.serverRoutes(), a.actionRoutes(), a.serverPartRoutes(), a.flavorRoutes(), a.projectRoutes(), a.hostRoutes(),
+		a.groupProxyRoutes(), a.networkProxyRoutes(), a.imageProxyRoutes(), a.hostActionRoutes(),
+	} {
 		out = append(out, part...)
 	}
 	return out

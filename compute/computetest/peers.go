@@ -76,8 +76,10 @@ func NewPeers() *Peers {
 		Ports:     map[string]m{},
 		Groups:    map[string]m{GroupID: {"id": GroupID, "name": "default", "project_id": Project, "description": "", "security_group_rules": []any{}}},
 		Floatings: map[string]m{},
-		Images: map[string]m{ImageID: {"id": ImageID, "name": "cirros", "status": "active", "owner": Project, "size": 1 << 20, "min_disk": 0, "min_ram": 0,
-			"disk_format": "qcow2", "container_format": "bare", "visibility": "public", "os_distro": "cirros"}},
+		Images: map[string]m{ImageID: {
+			"id": ImageID, "name": "cirros", "status": "active", "owner": Project, "size": 1 << 20, "min_disk": 0, "min_ram": 0,
+			"disk_format": "qcow2", "container_format": "bare", "visibility": "public", "os_distro": "cirros",
+		}},
 		Data: map[string][]byte{}, Providers: map[string]*Provider{}, Allocations: map[string]*Allocation{},
 	}
 	p.identity()

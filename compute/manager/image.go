@@ -42,8 +42,10 @@ func (i *image) UnmarshalJSON(b []byte) error {
 		delete(all, k)
 		return n
 	}
-	*i = image{ID: text("id"), Name: text("name"), Status: text("status"), Owner: text("owner"), Format: text("disk_format"),
-		Size: number("size"), MinDisk: int(number("min_disk")), MinRAM: int(number("min_ram")), Props: map[string]string{}}
+	*i = image{
+		ID: text("id"), Name: text("name"), Status: text("status"), Owner: text("owner"), Format: text("disk_format"),
+		Size: number("size"), MinDisk: int(number("min_disk")), MinRAM: int(number("min_ram")), Props: map[string]string{},
+	}
 	for _, k := range []string{"container_format", "visibility", "checksum", "created_at", "updated_at", "self", "file", "schema", "os_hash_algo", "os_hash_value", "direct_url", "stores"} {
 		delete(all, k)
 	}
@@ -147,16 +149,6 @@ func (m *Manager) dropImage(ctx context.Context, id string, whole bool) error {
 		}
 	}
 	return p.remove(ctx, "images/"+id)
-}
-
-func (m *Manager) imageStatus(ctx context.Context, id string) (string, error) {
-	p, err := m.peer(ctx, "image", asService)
-	if err != nil {
-		return "", err
-	}
-	var i image
-	err = p.get(ctx, "images/"+id, &i)
-	return i.Status, err
 }
 
 func atoi(s string) (int, error) {

@@ -38,8 +38,10 @@ func (i *ImageDoc) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &more); err != nil {
 		return err
 	}
-	*i = ImageDoc{ID: flat.ID, Name: flat.Name, Status: flat.Status, Size: more.Size, MinDisk: flat.MinDisk, MinRAM: flat.MinRAM,
-		Created: more.Created, Updated: more.Updated, Props: flat.Props}
+	*i = ImageDoc{
+		ID: flat.ID, Name: flat.Name, Status: flat.Status, Size: more.Size, MinDisk: flat.MinDisk, MinRAM: flat.MinRAM,
+		Created: more.Created, Updated: more.Updated, Props: flat.Props,
+	}
 	return nil
 }
 

@@ -10,8 +10,20 @@ import (
 
 // allFilters are the filters that enabled_filters may name.
 var allFilters = []Filter{
-	computeFilter{}, zoneFilter{}, imageFilter{}, capabilitiesFilter{}, extraSpecsFilter{}, tenancyFilter{},
-	antiAffinityFilter{}, affinityFilter{}, sameHostFilter{}, differentHostFilter{}, jsonFilter{}, coreFilter{}, ramFilter{}, diskFilter{},
+	computeFilter{},
+	zoneFilter{},
+	imageFilter{},
+	capabilitiesFilter{},
+	extraSpecsFilter{},
+	tenancyFilter{},
+	antiAffinityFilter{},
+	affinityFilter{},
+	sameHostFilter{},
+	differentHostFilter{},
+	jsonFilter{},
+	coreFilter{},
+	ramFilter{},
+	diskFilter{},
 }
 
 // basic is what the drivers without filters of their own ask as well: a host

@@ -19,8 +19,10 @@ func options(driver string) *compute.Config {
 
 func hosts() []Host {
 	h := func(name, zone string, used int) Host {
-		return Host{Name: name, Node: name, Zone: zone, Up: true, NumServers: used, UsedMB: 1024 * used, UsedVCPUs: used, ServerIDs: map[string]bool{},
-			Inventory: compute.Inventory{Type: "QEMU", VCPUs: 8, MemoryMB: 8192, DiskGB: 100, CPURatio: 1, RAMRatio: 1, DiskRatio: 1, CPU: compute.CPU{Arch: "x86_64", Features: []string{"avx"}}}}
+		return Host{
+			Name: name, Node: name, Zone: zone, Up: true, NumServers: used, UsedMB: 1024 * used, UsedVCPUs: used, ServerIDs: map[string]bool{},
+			Inventory: compute.Inventory{Type: "QEMU", VCPUs: 8, MemoryMB: 8192, DiskGB: 100, CPURatio: 1, RAMRatio: 1, DiskRatio: 1, CPU: compute.CPU{Arch: "x86_64", Features: []string{"avx"}}},
+		}
 	}
 	return []Host{h("a", "east", 3), h("b", "east", 1), h("c", "west", 2)}
 }
@@ -153,8 +155,18 @@ func TestSatisfies(t *testing.T) {
 		have, want string
 		ok         bool
 	}{
-		{"4", ">= 3", true}, {"2", ">= 3", false}, {"3", "== 3", true}, {"x", "s== x", true}, {"x", "s!= x", false}, {"b", "<or> a <or> b", true}, {"c", "<or> a <or> b", false},
-		{"avx sse", "<in> sse", true}, {"x", "x", true}, {"x", "y", false}, {"x", "<= 3", false}, {"4", "= 3", true},
+		{"4", ">= 3", true},
+		{"2", ">= 3", false},
+		{"3", "== 3", true},
+		{"x", "s== x", true},
+		{"x", "s!= x", false},
+		{"b", "<or> a <or> b", true},
+		{"c", "<or> a <or> b", false},
+		{"avx sse", "<in> sse", true},
+		{"x", "x", true},
+		{"x", "y", false},
+		{"x", "<= 3", false},
+		{"4", "= 3", true},
 	} {
 		if satisfies(tt.have, tt.want) != tt.ok {
 			t.Errorf("%q %q", tt.have, tt.want)

@@ -206,12 +206,6 @@ func str(d doc, key string) string {
 	return s
 }
 
-// sub reads an object of a document.
-func sub(d doc, key string) doc {
-	s, _ := d[key].(doc)
-	return s
-}
-
 func has(d doc, key string) bool {
 	_, ok := d[key]
 	return ok

@@ -143,8 +143,10 @@ func (a *API) deleteCredential(r *rest.Request) (any, error) {
 }
 
 func viewEC2(r *rest.Request, v *manager.EC2Credential) doc {
-	return doc{"access": v.Access, "secret": v.Secret, "user_id": v.UserID, "tenant_id": v.ProjectID, "trust_id": nullID(v.TrustID),
-		"links": self(r, "/users/"+v.UserID+"/credentials/OS-EC2/"+v.Access)}
+	return doc{
+		"access": v.Access, "secret": v.Secret, "user_id": v.UserID, "tenant_id": v.ProjectID, "trust_id": nullID(v.TrustID),
+		"links": self(r, "/users/"+v.UserID+"/credentials/OS-EC2/"+v.Access),
+	}
 }
 
 func (a *API) listEC2(r *rest.Request) (any, error) {

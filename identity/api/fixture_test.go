@@ -56,8 +56,10 @@ func newCloud(t testing.TB, d *db.DB, set func(*identity.Config)) *cloud {
 		t.Fatal(err)
 	}
 	for range 2 { // it is safe to run twice
-		err := c.m.Bootstrap(ctx, manager.BootstrapOptions{AdminPassword: "admin-secret", Users: []manager.BootstrapUser{{Name: "nova", Password: "nova-secret", HashRounds: 4}},
-			Services: []manager.BootstrapService{{Type: "identity", Name: "keystone", Public: "http://cloud.test/identity/v3", Internal: "http://cloud.test/identity/v3", Admin: "http://cloud.test/identity/v3"}}})
+		err := c.m.Bootstrap(ctx, manager.BootstrapOptions{
+			AdminPassword: "admin-secret", Users: []manager.BootstrapUser{{Name: "nova", Password: "nova-secret", HashRounds: 4}},
+			Services: []manager.BootstrapService{{Type: "identity", Name: "keystone", Public: "http://cloud.test/identity/v3", Internal: "http://cloud.test/identity/v3", Admin: "http://cloud.test/identity/v3"}},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

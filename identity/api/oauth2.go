@@ -30,16 +30,20 @@ func (a *API) oauth2Token(r *rest.Request) (any, error) {
 	if !ok {
 		id, secret = form.Get("client_id"), form.Get("client_secret")
 	}
-	text, t, err := a.m.Authenticate(r.Context(), manager.AuthRequest{Methods: []string{identity.MethodApplicationCredential},
-		AppCred: &manager.AppCredProof{ID: id, Secret: secret}})
+	text, t, err := a.m.Authenticate(r.Context(), manager.AuthRequest{
+		Methods: []string{identity.MethodApplicationCredential},
+		AppCred: &manager.AppCredProof{ID: id, Secret: secret},
+	})
 	if fault.Is(err, fault.Unauthenticated) {
 		return oauth2Error(http.StatusUnauthorized, "invalid_client", "Client authentication failed."), nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &rest.Response{Status: http.StatusOK, Header: http.Header{"Cache-Control": {"no-store"}, "Pragma": {"no-cache"}},
-		Body: doc{"access_token": text, "token_type": "Bearer", "expires_in": int(t.ExpiresAt.Sub(t.IssuedAt) / time.Second)}}, nil
+	return &rest.Response{
+		Status: http.StatusOK, Header: http.Header{"Cache-Control": {"no-store"}, "Pragma": {"no-cache"}},
+		Body: doc{"access_token": text, "token_type": "Bearer", "expires_in": int(t.ExpiresAt.Sub(t.IssuedAt) / time.Second)},
+	}, nil
 }
 
 // oauth2Error is the error document of section 5.2.

@@ -136,8 +136,10 @@ func tagFilter(r *rest.Request) manager.TagFilter {
 }
 
 func (a *API) listProjects(r *rest.Request) (any, error) {
-	q, err := query(r, map[string]field{"name": {"name", text}, "domain_id": {"domain_id", text}, "parent_id": {"parent_id", text},
-		"enabled": {"enabled", flag}, "is_domain": {"is_domain", flag}})
+	q, err := query(r, map[string]field{
+		"name": {"name", text}, "domain_id": {"domain_id", text}, "parent_id": {"parent_id", text},
+		"enabled": {"enabled", flag}, "is_domain": {"is_domain", flag},
+	})
 	if err != nil {
 		return nil, err
 	}

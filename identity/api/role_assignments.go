@@ -40,10 +40,12 @@ func loadAssignments(a *API, r *rest.Request, o *objects, t policy.Target) error
 
 func (a *API) listAssignments(r *rest.Request) (any, error) {
 	q := r.Query()
-	f := manager.AssignmentFilter{UserID: q.Get("user.id"), GroupID: q.Get("group.id"), RoleID: q.Get("role.id"),
+	f := manager.AssignmentFilter{
+		UserID: q.Get("user.id"), GroupID: q.Get("group.id"), RoleID: q.Get("role.id"),
 		ProjectID: q.Get("scope.project.id"), DomainID: q.Get("scope.domain.id"), System: q.Has("scope.system"),
 		Inherited: q.Has("scope.OS-INHERIT:inherited_to"), Effective: boolParam(r, "effective"), Subtree: boolParam(r, "include_subtree"),
-		Names: boolParam(r, "include_names")}
+		Names: boolParam(r, "include_names"),
+	}
 	if c := r.Caller(); c.Domain.ID != "" {
 		f.InDomain = c.Domain.ID
 	}

@@ -178,8 +178,10 @@ func implication(r *rest.Request) identity.Implication {
 
 func inferenceDoc(r *rest.Request) doc {
 	o := found(r)
-	return doc{"role_inference": doc{"prior_role": roleRef(r, o.prior), "implies": roleRef(r, o.role)},
-		"links": self(r, "/roles/"+o.prior.ID+"/implies/"+o.role.ID)}
+	return doc{
+		"role_inference": doc{"prior_role": roleRef(r, o.prior), "implies": roleRef(r, o.role)},
+		"links":          self(r, "/roles/"+o.prior.ID+"/implies/"+o.role.ID),
+	}
 }
 
 func (a *API) imply(r *rest.Request) (any, error) {

@@ -243,7 +243,8 @@ func TestThreats36And40Federation(t *testing.T) {
 	c.must(204, "PUT", "/v3/projects/"+v["project_id"]+"/groups/"+group+"/roles/"+c.role("reader"), c.admin, nil)
 	c.must(200, "PATCH", "/v3/OS-FEDERATION/mappings/"+v["mapping_id"], c.admin, doc{"mapping": doc{"rules": []doc{{
 		"local":  []doc{{"user": doc{"name": "{0}"}}, {"group": doc{"id": group}}, {"projects": []doc{{"name": "own of {0}", "roles": []doc{{"name": "member"}}}}}},
-		"remote": []doc{{"type": "X-User"}, {"type": "X-Team", "any_one_of": []string{"dev"}}}}}}})
+		"remote": []doc{{"type": "X-User"}, {"type": "X-Team", "any_one_of": []string{"dev"}}},
+	}}}})
 	path := "/v3/OS-FEDERATION/identity_providers/" + v["idp_id"] + "/protocols/saml2/auth"
 	for _, headers := range [][]string{{}, {"X-Tropo-Federation-Secret", ""}, {"X-Tropo-Federation-Secret", "guess"}} {
 		if a := c.do("GET", path, "", nil, append(headers, "X-User", "ann", "X-Team", "dev", "X-Remote-User", "ann")...); a.status != 401 {
@@ -333,8 +334,10 @@ func TestThreat40TrustsDoNotEscalate(t *testing.T) {
 	if a := c.do("POST", "/v3/auth/tokens", "", passwordAuth(trustee, "pw", doc{"OS-TRUST:trust": doc{"id": id}})); a.status != 403 {
 		t.Errorf("a use too many: %d", a.status)
 	}
-	for name, in := range map[string]doc{"chained": {"trustor_user_id": user, "trustee_user_id": third, "project_id": project, "impersonation": true, "roles": []doc{{"name": "reader"}}},
-		"of more": {"trustor_user_id": user, "trustee_user_id": third, "project_id": elsewhere, "impersonation": true, "roles": []doc{{"name": "admin"}}}} {
+	for name, in := range map[string]doc{
+		"chained": {"trustor_user_id": user, "trustee_user_id": third, "project_id": project, "impersonation": true, "roles": []doc{{"name": "reader"}}},
+		"of more": {"trustor_user_id": user, "trustee_user_id": third, "project_id": elsewhere, "impersonation": true, "roles": []doc{{"name": "admin"}}},
+	} {
 		if a := c.do("POST", "/v3/OS-TRUST/trusts", trusted, doc{"trust": in}); a.status != 403 {
 			t.Errorf("a trust %s: %d %s", name, a.status, a.text)
 		}

@@ -175,7 +175,8 @@ func tokenResponse(r *rest.Request, text string, t *identity.Token, status int) 
 		return nil, err
 	}
 	return &rest.Response{Status: status, Body: b, Header: http.Header{
-		"Content-Type": {"application/json"}, "X-Subject-Token": {text}, "Vary": {"X-Auth-Token"}}}, nil
+		"Content-Type": {"application/json"}, "X-Subject-Token": {text}, "Vary": {"X-Auth-Token"},
+	}}, nil
 }
 
 func (a *API) validateToken(r *rest.Request) (any, error) {
@@ -256,8 +257,10 @@ func (a *API) revokeEvents(r *rest.Request) (any, error) {
 	events := make([]doc, len(list))
 	for i, e := range list {
 		d := doc{"issued_before": stamp(e.IssuedBefore)}
-		for k, v := range map[string]identity.Ref{"OS-TRUST:trust_id": e.TrustID, "OS-OAUTH1:consumer_id": e.ConsumerID, "OS-OAUTH1:access_token_id": e.AccessTokenID,
-			"user_id": e.UserID, "project_id": e.ProjectID, "domain_id": e.DomainID, "audit_id": e.AuditID, "audit_chain_id": e.ChainID} {
+		for k, v := range map[string]identity.Ref{
+			"OS-TRUST:trust_id": e.TrustID, "OS-OAUTH1:consumer_id": e.ConsumerID, "OS-OAUTH1:access_token_id": e.AccessTokenID,
+			"user_id": e.UserID, "project_id": e.ProjectID, "domain_id": e.DomainID, "audit_id": e.AuditID, "audit_chain_id": e.ChainID,
+		} {
 			if v != "" {
 				d[k] = v
 			}
@@ -268,9 +271,11 @@ func (a *API) revokeEvents(r *rest.Request) (any, error) {
 }
 
 func versionDoc(r *rest.Request) doc {
-	return doc{"id": "v3.14", "status": "stable", "updated": "2020-04-07T00:00:00Z",
+	return doc{
+		"id": "v3.14", "status": "stable", "updated": "2020-04-07T00:00:00Z",
 		"links":       []doc{{"rel": "self", "href": r.Link("/v3/")}},
-		"media-types": []doc{{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}}}
+		"media-types": []doc{{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}},
+	}
 }
 
 func versions(r *rest.Request) any {

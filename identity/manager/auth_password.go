@@ -86,9 +86,11 @@ type passwordRules struct {
 func newPasswordRules(c *identity.Config) (*passwordRules, error) {
 	s := &c.SecurityCompliance
 	day := 24 * time.Hour
-	r := &passwordRules{lockout: s.LockoutFailureAttempts, history: s.UniqueLastPasswordCount, inactiveDays: s.DisableUserInactivityDays,
+	r := &passwordRules{
+		lockout: s.LockoutFailureAttempts, history: s.UniqueLastPasswordCount, inactiveDays: s.DisableUserInactivityDays,
 		lockFor: time.Duration(s.LockoutDuration) * time.Second, expires: time.Duration(s.PasswordExpiresDays) * day,
-		minAge: time.Duration(s.MinimumPasswordAge) * day, firstUse: s.ChangeUponFirstUse, patternText: s.PasswordRegexDescription}
+		minAge: time.Duration(s.MinimumPasswordAge) * day, firstUse: s.ChangeUponFirstUse, patternText: s.PasswordRegexDescription,
+	}
 	if s.PasswordRegex != "" {
 		var err error
 		// re.match: anchored at the start alone.

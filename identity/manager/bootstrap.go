@@ -123,8 +123,10 @@ func (b *bootstrap) ensureUser(ctx context.Context, p *preparedUser) (string, er
 		return "", err
 	}
 	if u == nil {
-		u = &identity.User{ID: NewID(), Name: p.name, UniqueName: p.name, DomainID: b.domain, Enabled: true, CreatedAt: b.m.now(),
-			Options: identity.Extra{identity.OptionIgnoreChangePassword: true, identity.OptionIgnorePasswordExpiry: true, identity.OptionIgnoreLockout: true}}
+		u = &identity.User{
+			ID: NewID(), Name: p.name, UniqueName: p.name, DomainID: b.domain, Enabled: true, CreatedAt: b.m.now(),
+			Options: identity.Extra{identity.OptionIgnoreChangePassword: true, identity.OptionIgnorePasswordExpiry: true, identity.OptionIgnoreLockout: true},
+		}
 		if err := b.m.store.Users.Create(ctx, u); err != nil {
 			return "", err
 		}

@@ -135,8 +135,10 @@ func (m *Manager) AuthenticateSigned(ctx context.Context, kind SignatureKind, s 
 
 func (m *Manager) signedPayload(ctx context.Context, c *identity.Credential, b *ec2Blob) (*token.Payload, error) {
 	now := m.now()
-	pay := &token.Payload{UserID: c.UserID, ProjectID: string(c.ProjectID), Methods: []string{identity.MethodPassword},
-		AuditIDs: []string{token.NewAuditID()}, IssuedAt: now, ExpiresAt: now.Add(m.cfg.TokenLife())}
+	pay := &token.Payload{
+		UserID: c.UserID, ProjectID: string(c.ProjectID), Methods: []string{identity.MethodPassword},
+		AuditIDs: []string{token.NewAuditID()}, IssuedAt: now, ExpiresAt: now.Add(m.cfg.TokenLife()),
+	}
 	switch {
 	case b.TrustID != "":
 		t, err := m.activeTrust(ctx, b.TrustID)

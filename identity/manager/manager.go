@@ -61,15 +61,19 @@ var _ auth.Validator = (*Manager)(nil)
 
 // New makes a manager; its key repositories are set up when they are empty.
 func New(ctx context.Context, o Options) (*Manager, error) {
-	h, err := password.New(password.Options{Algorithm: o.Config.Identity.PasswordHashAlgorithm,
-		Rounds: o.Config.Identity.PasswordHashRounds, MaxLength: o.Config.Identity.MaxPasswordLength})
+	h, err := password.New(password.Options{
+		Algorithm: o.Config.Identity.PasswordHashAlgorithm,
+		Rounds:    o.Config.Identity.PasswordHashRounds, MaxLength: o.Config.Identity.MaxPasswordLength,
+	})
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{store: o.Store, cfg: o.Config, bus: o.Bus, log: o.Log, now: o.Now, hash: h,
+	m := &Manager{
+		store: o.Store, cfg: o.Config, bus: o.Bus, log: o.Log, now: o.Now, hash: h,
 		keys:  token.NewRepository(o.Config.FernetTokens.KeyRepository),
 		crypt: token.NewRepository(o.Config.Credential.KeyRepository),
-		cache: map[[32]byte]*cached{}, meanings: map[string]meaning{}}
+		cache: map[[32]byte]*cached{}, meanings: map[string]meaning{},
+	}
 	if m.log == nil {
 		m.log = slog.Default()
 	}

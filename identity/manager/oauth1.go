@@ -118,8 +118,10 @@ func (m *Manager) RequestToken(ctx context.Context, o *OAuthProof, projectID str
 	if err := m.checkOAuth(ctx, o, p, c.Secret, ""); err != nil {
 		return nil, err
 	}
-	t := &identity.RequestToken{ID: NewID(), Secret: NewID(), ProjectID: projectID, ConsumerID: c.ID,
-		ExpiresAt: m.now().Add(time.Duration(m.cfg.OAuth1.RequestTokenDuration) * time.Second)}
+	t := &identity.RequestToken{
+		ID: NewID(), Secret: NewID(), ProjectID: projectID, ConsumerID: c.ID,
+		ExpiresAt: m.now().Add(time.Duration(m.cfg.OAuth1.RequestTokenDuration) * time.Second),
+	}
 	return t, m.store.RequestTokens.Create(ctx, t)
 }
 

@@ -65,7 +65,6 @@ type proof struct {
 	methods []string
 	// expires bounds the new token, where an older one was its proof.
 	expires  time.Time
-	issued   time.Time
 	chain    string
 	from     *identity.Token
 	appCred  *identity.AppCredential
@@ -73,7 +72,6 @@ type proof struct {
 	groups   []string
 	provider string
 	protocol string
-	system   bool // the proof says what the scope is
 }
 
 // Authenticate checks the proofs of a request and makes a token. Whatever is
@@ -254,8 +252,10 @@ func enoughFactors(u *identity.User, methods []string) error {
 // payload decides the scope and the life of the new token.
 func (m *Manager) payload(ctx context.Context, u *identity.User, p *proof, s Scope) (*token.Payload, error) {
 	now := m.now()
-	pay := &token.Payload{UserID: u.ID, Methods: p.methods, AuditIDs: []string{token.NewAuditID()},
-		IssuedAt: now, ExpiresAt: now.Add(m.cfg.TokenLife()), GroupIDs: p.groups, ProviderID: p.provider, ProtocolID: p.protocol}
+	pay := &token.Payload{
+		UserID: u.ID, Methods: p.methods, AuditIDs: []string{token.NewAuditID()},
+		IssuedAt: now, ExpiresAt: now.Add(m.cfg.TokenLife()), GroupIDs: p.groups, ProviderID: p.provider, ProtocolID: p.protocol,
+	}
 	if p.chain != "" {
 		pay.AuditIDs = append(pay.AuditIDs, p.chain)
 	}

@@ -44,8 +44,10 @@ func notFoundAs(err error, why string) error {
 // is fault.Unauthenticated where the user, the scope or the delegation is gone
 // or disabled, or no role is left.
 func (m *Manager) resolve(ctx context.Context, p *token.Payload, b *book) (*identity.Token, error) {
-	t := &identity.Token{Methods: p.Methods, AuditIDs: p.AuditIDs, IssuedAt: p.IssuedAt, ExpiresAt: p.ExpiresAt, System: p.System,
-		GroupIDs: p.GroupIDs, ProviderID: p.ProviderID, ProtocolID: p.ProtocolID, Thumbprint: p.Thumbprint}
+	t := &identity.Token{
+		Methods: p.Methods, AuditIDs: p.AuditIDs, IssuedAt: p.IssuedAt, ExpiresAt: p.ExpiresAt, System: p.System,
+		GroupIDs: p.GroupIDs, ProviderID: p.ProviderID, ProtocolID: p.ProtocolID, Thumbprint: p.Thumbprint,
+	}
 	if m.recall(t, p, b.generation) {
 		return t, nil
 	}

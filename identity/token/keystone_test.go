@@ -67,9 +67,11 @@ func TestKeystoneReadsAndWritesTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := x.Fields
-		want := &Payload{UserID: f.UserID, Methods: f.Methods, ProjectID: f.ProjectID, DomainID: f.DomainID, System: f.System != "", TrustID: f.TrustID,
+		want := &Payload{
+			UserID: f.UserID, Methods: f.Methods, ProjectID: f.ProjectID, DomainID: f.DomainID, System: f.System != "", TrustID: f.TrustID,
 			AppCredID: f.AppCredID, AccessTokenID: f.AccessTokenID, ProviderID: f.ProviderID, ProtocolID: f.ProtocolID, Thumbprint: f.Thumbprint,
-			AuditIDs: f.AuditIDs, IssuedAt: time.Unix(1700000000, 0).UTC(), ExpiresAt: expires}
+			AuditIDs: f.AuditIDs, IssuedAt: time.Unix(1700000000, 0).UTC(), ExpiresAt: expires,
+		}
 		for _, g := range f.Groups {
 			want.GroupIDs = append(want.GroupIDs, g.ID)
 		}
