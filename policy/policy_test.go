@@ -384,7 +384,8 @@ func FuzzFile(f *testing.F) {
 
 func BenchmarkCheck(b *testing.B) {
 	e, err := NewEnforcer([]Rule{
-		{Name: "admin", Check: "role:admin"}, {Name: "member", Check: "role:member and project_id:%(project_id)s"},
+		{Name: "admin", Check: "role:admin"},
+		{Name: "member", Check: "role:member and project_id:%(project_id)s"},
 		{Name: "servers:create", Check: "rule:admin or rule:member"},
 	}, Options{EnforceScope: true})
 	if err != nil {

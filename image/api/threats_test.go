@@ -17,9 +17,16 @@ func TestThreat32OthersReachNothing(t *testing.T) {
 		method, path string
 		body         any
 	}{
-		{http.MethodGet, "", nil}, {http.MethodDelete, "", claim}, {http.MethodGet, "/file", nil}, {http.MethodPut, "/tags/x", nil}, {http.MethodDelete, "/tags/x", nil},
-		{http.MethodGet, "/members", nil}, {http.MethodPost, "/members", object{"member": projectB}}, {http.MethodPut, "/members/" + projectB, object{"status": "accepted"}},
-		{http.MethodPost, "/actions/deactivate", nil}, {http.MethodPost, "/actions/reactivate", nil},
+		{http.MethodGet, "", nil},
+		{http.MethodDelete, "", claim},
+		{http.MethodGet, "/file", nil},
+		{http.MethodPut, "/tags/x", nil},
+		{http.MethodDelete, "/tags/x", nil},
+		{http.MethodGet, "/members", nil},
+		{http.MethodPost, "/members", object{"member": projectB}},
+		{http.MethodPut, "/members/" + projectB, object{"status": "accepted"}},
+		{http.MethodPost, "/actions/deactivate", nil},
+		{http.MethodPost, "/actions/reactivate", nil},
 	} {
 		for _, query := range []string{"", "?owner=" + projectB + "&project_id=" + projectB} {
 			res := s.do("bob", r.method, "/v2/images/"+id+r.path+query, r.body)

@@ -16,16 +16,24 @@ func TestThreat32(t *testing.T) {
 	claim := `"project_id":"` + project("p2") + `","tenant_id":"` + project("p2") + `"`
 	query := "?project_id=" + project("p2") + "&tenant_id=" + project("p2")
 	for _, o := range []struct{ path, key, id string }{
-		{"networks", "network", w.net}, {"subnets", "subnet", w.sub}, {"ports", "port", w.port}, {"routers", "router", w.router},
-		{"security-groups", "security_group", w.group}, {"floatingips", "floatingip", w.fip},
+		{"networks", "network", w.net},
+		{"subnets", "subnet", w.sub},
+		{"ports", "port", w.port},
+		{"routers", "router", w.router},
+		{"security-groups", "security_group", w.group},
+		{"floatingips", "floatingip", w.fip},
 	} {
 		one := "/v2.0/" + o.path + "/" + o.id
 		for _, r := range []struct{ method, path, body string }{
-			{http.MethodGet, one, ""}, {http.MethodGet, one + query, ""},
+			{http.MethodGet, one, ""},
+			{http.MethodGet, one + query, ""},
 			{http.MethodPut, one, `{"` + o.key + `":{"description":"theirs"}}`},
 			{http.MethodPut, one + query, `{"` + o.key + `":{"description":"theirs",` + claim + `}}`},
-			{http.MethodDelete, one, ""}, {http.MethodDelete, one + query, `{"` + o.key + `":{` + claim + `}}`},
-			{http.MethodGet, one + "/tags", ""}, {http.MethodPut, one + "/tags", `{"tags":["x"]}`}, {http.MethodDelete, one + "/tags", ""},
+			{http.MethodDelete, one, ""},
+			{http.MethodDelete, one + query, `{"` + o.key + `":{` + claim + `}}`},
+			{http.MethodGet, one + "/tags", ""},
+			{http.MethodPut, one + "/tags", `{"tags":["x"]}`},
+			{http.MethodDelete, one + "/tags", ""},
 		} {
 			if code, doc := s.do("other", r.method, r.path, r.body); code < 400 || code >= 500 {
 				t.Errorf("%s %s: %d %v", r.method, r.path, code, doc)
