@@ -49,7 +49,7 @@ func startCompute(ctx context.Context, s *System) error {
 	if err := s.publish("metadata", computemetadata.New(m, c.MetadataSecret, s.log)); err != nil {
 		return err
 	}
-	return s.publish("compute", api)
+	return s.publish("compute", computeapi.V2(api))
 }
 
 func startHypervisor(ctx context.Context, s *System) error {

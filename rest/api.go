@@ -236,6 +236,10 @@ func (a *API) dispatch(r *Request, n *node, vals []string) error {
 	if list == nil && r.HTTP.Method == http.MethodHead {
 		list = n.routes[http.MethodGet]
 	}
+	if list == nil && len(r.HTTP.URL.Path) > 1 && strings.HasSuffix(r.HTTP.URL.Path, "/") {
+		// An item with an empty id, as in DELETE /images/.
+		return fault.New(fault.NotFound, "The resource could not be found.")
+	}
 	if list == nil {
 		r.header.Set("Allow", strings.Join(n.allow(), ", "))
 		return fault.New(fault.NotAllowed, "The method %s is not allowed for this resource.", r.HTTP.Method)

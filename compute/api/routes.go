@@ -22,6 +22,7 @@ func (a *api) versionRoutes() []rest.Route {
 	return []rest.Route{
 		rest.GET("/", rest.Choices(http.StatusOK, versions), rest.Open()),
 		rest.GET("/v2.1", a.version, rest.Open()),
+		rest.GET("/v2", a.versionV2, rest.Open()),
 		rest.GET("/v2.1/extensions", a.listExtensions, can("extensions")),
 		rest.GET("/v2.1/extensions/{alias}", a.showExtension, can("extensions")),
 	}

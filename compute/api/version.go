@@ -1,20 +1,61 @@
 package api
 
 import (
+	"net/http"
 	"sort"
+	"strings"
 
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/rest"
 )
 
-const updated = "2013-07-23T11:33:21Z"
+// When the two APIs were last changed but for microversions.
+const (
+	updatedV2 = "2011-01-21T11:33:21Z"
+	updated   = "2013-07-23T11:33:21Z"
+)
 
 // versions is the document at the root.
 func versions(r *rest.Request) any {
-	return m{"versions": []any{m{
-		"id": "v2.1", "status": "CURRENT", "version": MaxVersion, "min_version": MinVersion, "updated": updated,
-		"links": rest.SelfLink(r.Link("/v2.1/")),
-	}}}
+	return m{"versions": []any{
+		m{
+			"id": "v2.0", "status": "SUPPORTED", "version": "", "min_version": "", "updated": updatedV2,
+			"links": rest.SelfLink(r.Link("/v2/")),
+		},
+		m{
+			"id": "v2.1", "status": "CURRENT", "version": MaxVersion, "min_version": MinVersion, "updated": updated,
+			"links": rest.SelfLink(r.Link("/v2.1/")),
+		},
+	}}
+}
+
+// versionV2 is the document of the API without microversions.
+func (a *api) versionV2(r *rest.Request) (any, error) {
+	return m{"version": m{
+		"id": "v2.0", "status": "SUPPORTED", "version": "", "min_version": "", "updated": updatedV2,
+		"links": []any{
+			m{"rel": "self", "href": r.Link("/v2/")},
+			m{"rel": "describedby", "type": "text/html", "href": "http://docs.openstack.org/"},
+		},
+		"media-types": []any{m{"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2"}},
+	}}, nil
+}
+
+// V2 adds the API of before microversions: /v2 is /v2.1 at its first version,
+// whatever version a client asks for.
+func V2(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rest, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v2/")
+		if !ok || rest == "" {
+			h.ServeHTTP(w, r)
+			return
+		}
+		old := r.Clone(r.Context())
+		old.URL.Path, old.URL.RawPath = "/v2.1/"+strings.TrimPrefix(r.URL.Path, "/v2/"), "/v2.1/"+rest
+		old.Header.Del("OpenStack-API-Version")
+		old.Header.Del("X-OpenStack-Nova-API-Version")
+		h.ServeHTTP(w, old)
+	})
 }
 
 func (a *api) version(r *rest.Request) (any, error) {
