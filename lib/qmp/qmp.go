@@ -237,15 +237,23 @@ func (c *Client) forget(id string) {
 func (c *Client) send(ctx context.Context, line []byte, f *os.File) error {
 	c.write.Lock()
 	defer c.write.Unlock()
-	stop := context.AfterFunc(ctx, func() { c.conn.SetWriteDeadline(time.Unix(1, 0)) })
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		c.conn.SetWriteDeadline(time.Unix(1, 0))
+		close(cut)
+	})
 	err := c.sendWithFile(line, f)
-	if !stop() {
+	ended := !stop()
+	switch {
+	case err != nil && ended:
 		c.conn.Close()
 		return ctx.Err()
-	}
-	if err != nil {
+	case err != nil:
 		c.conn.Close()
 		return fmt.Errorf("%w: %w", ErrClosed, err)
+	case ended: // too late to cut anything: the line is out whole
+		<-cut
+		c.conn.SetWriteDeadline(time.Time{})
 	}
 	return nil
 }
