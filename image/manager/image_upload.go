@@ -265,6 +265,9 @@ func (m *Manager) keepLease(ctx context.Context, id, key string) (context.Contex
 // transaction: uploads side by side must not pass it together.
 func (m *Manager) activate(ctx context.Context, i *image.Image, key string, s *summary, from image.Status) error {
 	return m.store.Tx(ctx, func(ctx context.Context) error {
+		if err := m.store.Lock(ctx, "usage:"+i.Owner); err != nil {
+			return err
+		}
 		limit, err := m.allowance(ctx, i)
 		if err != nil {
 			return err

@@ -12,6 +12,10 @@ import (
 // limit members (-1: none) are fault.OverQuota.
 func (s *Store) CreateMember(ctx context.Context, m image.Member, limit int) error {
 	return s.db.Tx(ctx, func(ctx context.Context) error {
+		// Whoever counts the members of an image writes its row first.
+		if _, err := db.Exec(ctx, s.db, "UPDATE images SET owner_id = owner_id WHERE id = ?", m.ImageID); err != nil {
+			return err
+		}
 		n, err := db.Count(ctx, s.db, "SELECT COUNT(*) FROM image_members WHERE image_id = ?", m.ImageID)
 		if err != nil {
 			return err
