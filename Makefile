@@ -7,7 +7,7 @@ LISTEN ?= 127.0.0.1:5000
 GUEST := .cache/guest.qcow2
 export CGO_ENABLED ?= 0
 
-.PHONY: help build test test-unit test-brokers e2e lint fmt golden guest demo clean-demo bench docs fuzz clean
+.PHONY: help build test test-unit test-db test-brokers e2e lint fmt golden guest demo clean-demo bench docs fuzz clean
 
 help:
 	@awk '/^# doc:/{d=substr($$0,8)} /^[a-z][a-z-]*:/{if(d){split($$1,t,":");printf "  %-12s %s\n",t[1],d;d=""}}' $(MAKEFILE_LIST)
@@ -19,10 +19,16 @@ build:
 # doc: install what the tests need and run all of them: unit, services on three databases, end to end
 test: lint test-unit e2e
 
-# doc: unit and service tests with the race detector on SQLite, PostgreSQL and MariaDB
+# doc: unit and service tests with the race detector; what is about SQL on SQLite, PostgreSQL and MariaDB
 test-unit:
 	./deploy/packages.sh run guest test
 	CGO_ENABLED=1 $(GO) run ./test/dbserver -- $(GO) test -race -timeout 20m ./...
+
+# doc: every test of the services on PostgreSQL, then on MariaDB
+test-db:
+	./deploy/packages.sh test
+	for e in postgres mysql; do TROPO_TEST_ENGINE=$$e $(GO) run ./test/dbserver -- $(GO) test -count=1 -timeout 20m \
+	  ./identity/... ./image/... ./placement/... ./network/api ./network/agent ./compute/api ./compute/manager ./compute/metadata || exit 1; done
 
 # doc: the buses against real brokers: RabbitMQ, and AMQP 1.0 by its plugin
 test-brokers:

@@ -21,7 +21,7 @@ import (
 // Each runs f once per engine, each time with a new, empty database.
 func Each(t *testing.T, f func(t *testing.T, d *db.DB)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { f(t, New(t)) })
+	t.Run("sqlite", func(t *testing.T) { f(t, file(t)) })
 	for env, name := range map[string]string{"TROPO_TEST_POSTGRES": "postgres", "TROPO_TEST_MYSQL": "mysql"} {
 		if server := os.Getenv(env); server != "" {
 			t.Run(name, func(t *testing.T) { f(t, onServer(t, server)) })
@@ -29,8 +29,21 @@ func Each(t *testing.T, f func(t *testing.T, d *db.DB)) {
 	}
 }
 
-// New returns an empty SQLite database in the test's own folder.
+// New returns an empty database: SQLite in the test's own folder, or one of the
+// engine that TROPO_TEST_ENGINE names (postgres, mysql), so that a test that is
+// written for one database runs on each in turn.
 func New(t testing.TB) *db.DB {
+	t.Helper()
+	switch os.Getenv("TROPO_TEST_ENGINE") {
+	case "postgres":
+		return onServer(t, os.Getenv("TROPO_TEST_POSTGRES"))
+	case "mysql":
+		return onServer(t, os.Getenv("TROPO_TEST_MYSQL"))
+	}
+	return file(t)
+}
+
+func file(t testing.TB) *db.DB {
 	t.Helper()
 	return open(t, "sqlite:"+filepath.Join(t.TempDir(), "test.db"))
 }
