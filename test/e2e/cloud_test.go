@@ -117,6 +117,8 @@ func (c *cloud) up(env ...string) {
 	if c.compute == nil {
 		c.login()
 	}
+	// Connections to the process before this one would fail a POST.
+	http.DefaultClient.CloseIdleConnections()
 }
 
 // kill ends the process as kill -9 does.
