@@ -42,6 +42,7 @@ type System struct {
 	state   *State
 	secrets *Secrets
 	host    string // name of this machine among the cloud's
+	member  member
 	common  string
 	own     map[string]string
 
@@ -87,6 +88,9 @@ func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
 		if s.host, err = os.Hostname(); err != nil {
 			return err
 		}
+	}
+	if s.member, err = s.newMember(); err != nil {
+		return err
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	defer func() { err = errors.Join(err, s.stop()) }()
