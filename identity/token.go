@@ -39,6 +39,33 @@ type Token struct {
 	Thumbprint string
 
 	memo sync.Map
+	kin  *Token // nil: none
+}
+
+// ShareWith makes Common of t that of a token of the same user on the same
+// scope, with the same roles and catalog.
+func (t *Token) ShareWith(kin *Token) {
+	if kin.kin != nil {
+		kin = kin.kin
+	}
+	t.kin = kin
+}
+
+// Common is Memo for what is made of the roles and the catalog alone, which
+// many tokens share. What f returns must not be changed.
+func (t *Token) Common(name string, f func() (any, error)) (any, error) {
+	if t.kin != nil {
+		t = t.kin
+	}
+	if v, ok := t.memo.Load(name); ok {
+		return v, nil
+	}
+	v, err := f()
+	if err != nil {
+		return nil, err
+	}
+	t.memo.Store(name, v)
+	return v, nil
 }
 
 // CatalogEntry is a service with the endpoints that a token may see.

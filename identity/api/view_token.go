@@ -6,18 +6,35 @@ import (
 	"github.com/tropocloud/tropo/identity"
 )
 
-// renderToken makes a token's document, once per token.
+// renderToken makes a token's document, once per token; the catalog, most of
+// it, once for all tokens of a user on a scope.
 func renderToken(t *identity.Token, catalog bool) ([]byte, error) {
-	name := "document"
-	if catalog {
-		name = "document with catalog"
+	if !catalog || !scoped(t) {
+		return t.Memo("document", func() ([]byte, error) { return json.Marshal(doc{"token": viewToken(t)}) })
 	}
-	return t.Memo(name, func() ([]byte, error) { return json.Marshal(doc{"token": viewToken(t, catalog)}) })
+	return t.Memo("document with catalog", func() ([]byte, error) {
+		plain, err := json.Marshal(doc{"token": viewToken(t)})
+		if err != nil {
+			return nil, err
+		}
+		list, err := t.Common("catalog", func() (any, error) { return json.Marshal(viewCatalog(t.Catalog)) })
+		if err != nil {
+			return nil, err
+		}
+		text, _ := list.([]byte)
+		const head = `{"token":{`
+		out := make([]byte, 0, len(plain)+len(text)+len(`"catalog":,`))
+		out = append(out, head+`"catalog":`...)
+		out = append(append(out, text...), ',')
+		return append(out, plain[len(head):]...), nil
+	})
 }
+
+func scoped(t *identity.Token) bool { return t.Project != nil || t.Domain != nil || t.System }
 
 func pair(p *identity.Project) doc { return doc{"id": p.ID, "name": p.Name} }
 
-func viewToken(t *identity.Token, catalog bool) doc {
+func viewToken(t *identity.Token) doc {
 	user := doc{"id": t.User.ID, "name": t.User.Name, "domain": pair(t.UserDomain), "password_expires_at": stampOrNull(t.PasswordExpiresAt)}
 	if t.ProviderID != "" {
 		groups := make([]doc, len(t.GroupIDs))
@@ -44,9 +61,6 @@ func viewToken(t *identity.Token, catalog bool) doc {
 		roles[i] = doc{"id": r.ID, "name": r.Name}
 	}
 	out["roles"] = roles
-	if catalog {
-		out["catalog"] = viewCatalog(t.Catalog)
-	}
 	viewDelegation(out, t)
 	return out
 }

@@ -119,6 +119,7 @@ func (m *Manager) recall(t *identity.Token, p *token.Payload, generation int64) 
 	t.User, t.UserDomain, t.PasswordExpiresAt = k.token.User, k.token.UserDomain, k.token.PasswordExpiresAt
 	t.Project, t.ProjectDomain, t.Domain = k.token.Project, k.token.ProjectDomain, k.token.Domain
 	t.Roles, t.Catalog = k.token.Roles, k.token.Catalog
+	t.ShareWith(k.token)
 	return true
 }
 

@@ -179,6 +179,31 @@ func ref(p *identity.Project) auth.Ref {
 	return auth.Ref{ID: p.ID, Name: p.Name}
 }
 
+// common is what the identities of tokens with the same meaning share.
+type common struct {
+	roles   []auth.Ref
+	catalog []auth.CatalogEntry
+}
+
+func commonOf(t *identity.Token) common {
+	v, _ := t.Common("identity", func() (any, error) {
+		var out common
+		for _, r := range t.Roles {
+			out.roles = append(out.roles, auth.Ref{ID: r.ID, Name: r.Name})
+		}
+		for _, c := range t.Catalog {
+			e := auth.CatalogEntry{ID: c.Service.ID, Name: c.Service.Name, Type: c.Service.Type}
+			for _, ep := range c.Endpoints {
+				e.Endpoints = append(e.Endpoints, auth.Endpoint{ID: ep.ID, Interface: ep.Interface, Region: string(ep.RegionID), RegionID: string(ep.RegionID), URL: ep.URL})
+			}
+			out.catalog = append(out.catalog, e)
+		}
+		return out, nil // never fails
+	})
+	out, _ := v.(common)
+	return out
+}
+
 // toIdentity is the token as the API kit sees its caller.
 func toIdentity(t *identity.Token) *auth.Identity {
 	id := &auth.Identity{
@@ -187,16 +212,8 @@ func toIdentity(t *identity.Token) *auth.Identity {
 		Methods: t.Methods, AuditIDs: t.AuditIDs, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt, PasswordExpiresAt: t.PasswordExpiresAt,
 		IsDomainProject: t.Project != nil && t.Project.IsDomain,
 	}
-	for _, r := range t.Roles {
-		id.Roles = append(id.Roles, auth.Ref{ID: r.ID, Name: r.Name})
-	}
-	for _, c := range t.Catalog {
-		e := auth.CatalogEntry{ID: c.Service.ID, Name: c.Service.Name, Type: c.Service.Type}
-		for _, ep := range c.Endpoints {
-			e.Endpoints = append(e.Endpoints, auth.Endpoint{ID: ep.ID, Interface: ep.Interface, Region: string(ep.RegionID), RegionID: string(ep.RegionID), URL: ep.URL})
-		}
-		id.Catalog = append(id.Catalog, e)
-	}
+	c := commonOf(t)
+	id.Roles, id.Catalog = c.roles, c.catalog
 	if t.Trust != nil {
 		id.TrustID, id.TrustorID = t.Trust.ID, t.Trust.TrustorID
 	}
