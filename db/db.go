@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -43,6 +44,7 @@ type DB struct {
 
 	gate     chan struct{} // SQLite: held by the one who writes
 	gateWait time.Duration
+	ended    *atomic.Bool // of a view: it was closed
 }
 
 // Open opens the database at a URL and checks that it answers:
@@ -170,6 +172,10 @@ func (d *DB) Dialect() Dialect { return d.dialect }
 
 // Close closes all connections.
 func (d *DB) Close() error {
+	if d.ended != nil {
+		d.ended.Store(true)
+		return nil
+	}
 	if d.read != d.write {
 		return errors.Join(d.read.Close(), d.write.Close())
 	}

@@ -14,7 +14,7 @@ import (
 func Exec(ctx context.Context, d *DB, query string, args ...any) (int64, error) {
 	q, a := d.bind(query, args)
 	if s := d.state(ctx); s != nil {
-		return exec(ctx, s.tx, q, a)
+		return exec(ctx, d.guard(s.tx), q, a)
 	}
 	var n int64
 	err := again(ctx, func() error {
@@ -23,7 +23,7 @@ func Exec(ctx context.Context, d *DB, query string, args ...any) (int64, error) 
 			return err
 		}
 		defer leave()
-		n, err = exec(ctx, d.write, q, a)
+		n, err = exec(ctx, d.guard(d.write), q, a)
 		return err
 	})
 	return n, err

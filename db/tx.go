@@ -30,9 +30,9 @@ func (d *DB) state(ctx context.Context) *txState {
 
 func (d *DB) reader(ctx context.Context) querier {
 	if s := d.state(ctx); s != nil {
-		return s.tx
+		return d.guard(s.tx)
 	}
-	return d.read
+	return d.guard(d.read)
 }
 
 // maxTries bounds how often a transaction is run again after the engine
@@ -117,6 +117,9 @@ func (d *DB) once(ctx context.Context, f func(ctx context.Context) error) (err e
 
 func (d *DB) commit(ctx context.Context, s *txState, f func(ctx context.Context) error, leave func()) (err error) {
 	defer leave()
+	if err := d.fenced(); err != nil {
+		return err
+	}
 	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
 		return mapError(fmt.Errorf("begin: %w", err))
@@ -129,6 +132,9 @@ func (d *DB) commit(ctx context.Context, s *txState, f func(ctx context.Context)
 		}
 	}()
 	if err := f(context.WithValue(ctx, txKey{d}, s)); err != nil {
+		return err
+	}
+	if err := d.fenced(); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
