@@ -68,6 +68,8 @@ type Config struct {
 		TrustedProxySecret      string   `config:"trusted_proxy_secret" secret:"true" default:"" help:"What a proxy that checked an assertion sends in X-Tropo-Federation-Secret beside the attributes; empty: no assertion is accepted."`
 	} `config:"federation"`
 
+	SAML SAMLConfig `config:"saml"`
+
 	UnifiedLimit struct {
 		EnforcementModel string `config:"enforcement_model" default:"flat" choices:"flat,strict_two_level" help:"How limits of projects below projects count."`
 	} `config:"unified_limit"`

@@ -147,7 +147,7 @@ func (m *Manager) ServiceProviders(ctx context.Context, q identity.Query) ([]ide
 // CreateServiceProvider stores a service provider.
 func (m *Manager) CreateServiceProvider(ctx context.Context, v identity.ServiceProvider) (*identity.ServiceProvider, error) {
 	if v.RelayStatePrefix == "" {
-		v.RelayStatePrefix = "ss:mem:"
+		v.RelayStatePrefix = m.cfg.SAML.RelayStatePrefix
 	}
 	for _, u := range []string{v.AuthURL, v.SPURL} {
 		if p, err := url.Parse(u); err != nil || p.Host == "" {
