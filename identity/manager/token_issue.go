@@ -176,11 +176,14 @@ func (m *Manager) findUser(ctx context.Context, r UserRef) (*identity.User, erro
 	}
 	domain := r.DomainID
 	if domain == "" && r.DomainName != "" {
-		d, err := gone(m.store.Projects.One(ctx, identity.By("name", r.DomainName).And("is_domain", true)))
-		if d == nil || err != nil {
+		id, err := m.store.ProjectID(ctx, "", r.DomainName, true)
+		if fault.Is(err, fault.NotFound) {
+			return nil, nil
+		}
+		if err != nil {
 			return nil, err
 		}
-		domain = d.ID
+		domain = id
 	}
 	if r.Name == "" || domain == "" {
 		return nil, nil
@@ -311,17 +314,16 @@ func (m *Manager) findProject(ctx context.Context, s Scope) (string, error) {
 	}
 	domain := s.ProjectDomainID
 	if domain == "" {
-		d, err := m.store.Projects.One(ctx, identity.By("name", s.ProjectDomain).And("is_domain", true))
-		if err != nil {
+		var err error
+		if domain, err = m.store.ProjectID(ctx, "", s.ProjectDomain, true); err != nil {
 			return "", notFoundAs(err, "no such domain")
 		}
-		domain = d.ID
 	}
-	p, err := m.store.Projects.One(ctx, identity.By("name", s.ProjectName).And("domain_id", domain).And("is_domain", false))
+	id, err := m.store.ProjectID(ctx, domain, s.ProjectName, false)
 	if err != nil {
 		return "", notFoundAs(err, "no such project")
 	}
-	return p.ID, nil
+	return id, nil
 }
 
 // scopeDefault takes the user's default project, if it can be had; else the

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/identity"
@@ -112,4 +113,20 @@ func (s *Store) ListProjects(ctx context.Context, q identity.Query, tags TagFilt
 func (s *Store) ForgetDefaultProject(ctx context.Context, id string) error {
 	_, err := db.Exec(ctx, s.db, "UPDATE users SET default_project_id = NULL WHERE default_project_id = ?", id)
 	return err
+}
+
+// ProjectID returns the id of the project (or, with isDomain and an empty
+// domain, of the domain) of a name. Logins ask for it each time, so it is one
+// lookup in the unique index. fault.NotFound where there is none.
+func (s *Store) ProjectID(ctx context.Context, domainID, name string, isDomain bool) (string, error) {
+	row, err := db.Get[struct {
+		ID string `db:"id"`
+	}](ctx, s.db, "SELECT id FROM projects WHERE domain_id = ? AND name = ? AND is_domain = ?", domainID, name, isDomain)
+	if errors.Is(err, db.ErrNoRows) || (err == nil && row.ID == "") { // "" is the root of domains
+		return "", s.Projects.missing(name)
+	}
+	if err != nil {
+		return "", err
+	}
+	return row.ID, nil
 }
