@@ -197,7 +197,7 @@ func TestSelectPageWalksEverything(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, sorts := range [][]db.Sort{nil, {{Column: "name"}}, {{Column: "rank"}}, {{Column: "rank", Desc: true}, {Column: "name"}}} {
+		for _, sorts := range [][]db.Sort{nil, {{Column: "name"}}, {{Column: "name", NotNull: true}}, {{Column: "name", Desc: true, NotNull: true}}, {{Column: "rank"}}, {{Column: "rank", Desc: true}, {Column: "name"}}} {
 			all, err := db.SelectPage[thing](ctx, d, "things", nil, db.Page{Sort: sorts})
 			if err != nil {
 				t.Fatal(err)

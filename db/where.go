@@ -101,6 +101,8 @@ func Escape(s string) string {
 type Sort struct {
 	Column string
 	Desc   bool
+	// NotNull says that the column is NOT NULL: its index serves the list.
+	NotNull bool
 }
 
 // Page bounds a list: up to Limit rows after the row whose id is Marker, in
@@ -125,6 +127,9 @@ func SelectPage[T any](ctx context.Context, d *DB, table string, w *Cond, p Page
 		desc := len(keys) > 0 && keys[len(keys)-1].Desc
 		keys = append(keys, Sort{Column: id, Desc: desc})
 	}
+	for i := range keys {
+		keys[i].NotNull = keys[i].NotNull || keys[i].Column == id
+	}
 	if p.Reverse {
 		for i := range keys {
 			keys[i].Desc = !keys[i].Desc
@@ -148,7 +153,7 @@ func SelectPage[T any](ctx context.Context, d *DB, table string, w *Cond, p Page
 		if k.Desc {
 			dir = " DESC"
 		}
-		if k.Column != id { // an id is never NULL, and its index helps
+		if !k.NotNull {
 			order = append(order, "("+Quote(k.Column)+" IS NULL)"+dir)
 		}
 		order = append(order, Quote(k.Column)+dir)
@@ -203,11 +208,19 @@ func afterMarker(ctx context.Context, d *DB, table, id, marker string, keys []So
 			eq, v := equals(keys[j], vals[j])
 			ands, part = append(ands, eq), append(part, v...)
 		}
-		gt, v := beyond(keys[i], vals[i], keys[i].Column != id)
+		gt, v := beyond(keys[i], vals[i])
 		ands, part = append(ands, gt), append(part, v...)
 		ors, args = append(ors, "("+strings.Join(ands, " AND ")+")"), append(args, part...)
 	}
-	return strings.Join(ors, " OR "), args, rows.Err()
+	after := strings.Join(ors, " OR ")
+	if k := keys[0]; k.NotNull && len(keys) > 1 { // where an index can begin
+		c := Quote(k.Column) + " >= ?"
+		if k.Desc {
+			c = Quote(k.Column) + " <= ?"
+		}
+		after, args = c+" AND ("+after+")", append([]any{text(vals[0])}, args...)
+	}
+	return after, args, rows.Err()
 }
 
 func text(v any) any {
@@ -224,7 +237,7 @@ func equals(k Sort, v any) (string, []any) {
 	return Quote(k.Column) + " = ?", []any{text(v)}
 }
 
-func beyond(k Sort, v any, nullable bool) (string, []any) {
+func beyond(k Sort, v any) (string, []any) {
 	c := Quote(k.Column)
 	switch {
 	case v == nil && k.Desc:
@@ -233,7 +246,7 @@ func beyond(k Sort, v any, nullable bool) (string, []any) {
 		return "1 = 0", nil
 	case k.Desc:
 		return c + " < ?", []any{text(v)}
-	case !nullable:
+	case k.NotNull:
 		return c + " > ?", []any{text(v)}
 	default:
 		return "(" + c + " > ? OR " + c + " IS NULL)", []any{text(v)}

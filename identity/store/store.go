@@ -163,7 +163,7 @@ func (t Table[T]) ListWhere(ctx context.Context, q identity.Query, more *db.Cond
 	if q.Limit > 0 {
 		limit = min(limit, q.Limit)
 	}
-	return db.SelectPage[T](ctx, t.db, t.name, w, db.Page{Limit: limit, Marker: q.Marker, Sort: []db.Sort{{Column: t.sort}}})
+	return db.SelectPage[T](ctx, t.db, t.name, w, db.Page{Limit: limit, Marker: q.Marker, Sort: []db.Sort{{Column: t.sort, NotNull: true}}})
 }
 
 func where(w *db.Cond, f identity.Filter) {
