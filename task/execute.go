@@ -18,6 +18,9 @@ import (
 // when the engine is stopping.
 const storeTimeout = 5 * time.Second
 
+// maxProblem bounds what is kept of an error, in bytes.
+const maxProblem = 1000
+
 // minPause is the shortest time between two tries of a step that asks for
 // Later(0).
 const minPause = 10 * time.Millisecond
@@ -149,7 +152,7 @@ func (e *Engine) step(ctx context.Context, log *slog.Logger, def runner, r *row)
 // next moves past a step that succeeded. The write that does so also says
 // that the step after it begins; r.begun stays exact within this process.
 func (e *Engine) next(ctx context.Context, def runner, r *row) (over bool, err error) {
-	r.Tries, r.FirstTryAt = 0, nil
+	r.Tries, r.FirstTryAt, r.Problem = 0, nil, ""
 	if r.Undoing {
 		r.Step--
 		return false, e.store(ctx, r)
@@ -219,6 +222,9 @@ func storable(s string) string {
 // later stores that the step failed for now and is tried again with back-off.
 func (e *Engine) later(ctx context.Context, log *slog.Logger, r *row, name string, err error) error {
 	r.Tries++
+	if r.Problem = storable(err.Error()); len(r.Problem) > maxProblem {
+		r.Problem = strings.ToValidUTF8(r.Problem[:maxProblem], "")
+	}
 	pause := min(100*time.Millisecond<<min(r.Tries, 7), 10*time.Second)
 	log.LogAttrs(ctx, slog.LevelWarn, "saga step will be tried again", slog.String("step", name), slog.Int("tries", r.Tries), slog.Duration("after", pause), slog.String("error", err.Error()), stack(err))
 	return e.wait(ctx, r, pause)
@@ -227,7 +233,7 @@ func (e *Engine) later(ctx context.Context, log *slog.Logger, r *row, name strin
 func (r *row) set() db.Set {
 	return db.Set{
 		"state": r.State, "step": r.Step, "undoing": r.Undoing, "cause_kind": r.CauseKind, "cause": r.Cause,
-		"tries": r.Tries, "first_try_at": r.FirstTryAt,
+		"tries": r.Tries, "first_try_at": r.FirstTryAt, "problem": r.Problem,
 	}
 }
 

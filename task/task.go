@@ -230,6 +230,7 @@ type row struct {
 	Owner      string                     `db:"owner"`
 	LeaseUntil *time.Time                 `db:"lease_until"`
 	Trace      db.JSON[map[string]string] `db:"trace"`
+	Problem    string                     `db:"problem"` // why the last try failed
 
 	// begun: the step at hand may have done something. Stored as a
 	// FirstTryAt, which after a crash may say so without need, never the
