@@ -120,6 +120,7 @@ func (a *Agent) mux() *bus.Mux {
 	bus.Handle(m, compute.MethodDetach, a.detachInterface)
 	bus.Handle(m, compute.MethodSnapshot, a.snapshot)
 	bus.Handle(m, compute.MethodResize, a.resize)
+	a.handleFacts(m)
 	return m
 }
 

@@ -7,6 +7,22 @@ import (
 )
 
 func (p *Peers) placement() {
+	p.on("GET /placement/resource_providers", func(*http.Request, m) (int, any) {
+		out := []m{}
+		for id, v := range p.Providers {
+			out = append(out, m{"uuid": id, "name": v.Name, "generation": v.Generation, "parent_provider_uuid": nil})
+		}
+		return 200, m{"resource_providers": out}
+	})
+	p.on("GET /placement/resource_providers/{id}/allocations", func(r *http.Request, _ m) (int, any) {
+		out := m{}
+		for consumer, a := range p.Allocations {
+			if by := a.By[r.PathValue("id")]; by != nil {
+				out[consumer] = m{"resources": by}
+			}
+		}
+		return 200, m{"allocations": out}
+	})
 	p.on("GET /placement/resource_providers/{id}", func(r *http.Request, _ m) (int, any) {
 		v := p.Providers[r.PathValue("id")]
 		if v == nil {

@@ -42,6 +42,7 @@ type Fake struct {
 
 	mu     sync.Mutex
 	guests map[string]*guest
+	strays []driver.Stray
 	closed bool
 }
 
