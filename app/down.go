@@ -32,12 +32,12 @@ func Down(ctx context.Context, dir string, progress func(string)) error {
 		return err
 	}
 	defer func() { _ = lock.Unlock() }()
-	secrets, err := state.Secrets("")
+	secrets, err := state.loadSecrets("")
 	if err != nil {
 		return err
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	d, err := newDaemons(state, secrets, "", quiet)
+	d, err := stoppedDaemons(state, secrets, quiet)
 	if err != nil {
 		return err
 	}
@@ -99,10 +99,6 @@ func endGuests(ctx context.Context, state *State, d *daemons.Daemons, log *slog.
 		}
 	}
 	return nil
-}
-
-func newDaemons(state *State, secrets *Secrets, chassis string, log *slog.Logger) (*daemons.Daemons, error) {
-	return daemons.New(daemons.Config{ID: secrets.CloudID, Dir: state.Path("ovn"), Chassis: chassis, Central: true, Log: log})
 }
 
 func qemuConfig(state *State, d *daemons.Daemons, accelerator string, log *slog.Logger) qemu.Config {

@@ -2,9 +2,17 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
 	"time"
 
+	"github.com/tropocloud/tropo/cluster"
 	"github.com/tropocloud/tropo/host"
 	"github.com/tropocloud/tropo/network"
 	networkagent "github.com/tropocloud/tropo/network/agent"
@@ -16,17 +24,28 @@ import (
 	networkstore "github.com/tropocloud/tropo/network/store"
 )
 
-// dataplane is the running switch of this host.
+// dataplane is this machine's part of the network: its daemons and, on control
+// nodes, the driver.
 type dataplane struct {
 	daemons *daemons.Daemons
-	driver  *ovn.Driver
+	driver  *ovn.Driver // nil on nodes without the central databases
 }
 
 // daemonTimeout bounds the start of the network's daemons.
 const daemonTimeout = time.Minute
 
+// chassis says whether this machine has a switch.
+func (s *System) chassis() bool { return s.has(cluster.Compute) || s.has(cluster.Network) }
+
 func startDataplane(ctx context.Context, s *System) error {
-	d, err := newDaemons(s.state, s.secrets, s.host, s.log)
+	if !s.has(cluster.Control) && !s.chassis() {
+		return nil // a storage node
+	}
+	c, err := s.daemonsConfig()
+	if err != nil {
+		return err
+	}
+	d, err := daemons.New(c)
 	if err != nil {
 		return err
 	}
@@ -40,13 +59,104 @@ func startDataplane(ctx context.Context, s *System) error {
 		return err
 	}
 	s.Go("network daemons", func(ctx context.Context) error { return ended(ctx, d.Run(ctx)) })
-	drv, err := ovn.Open(ovn.Options{Remotes: []string{d.Northbound()}, GatewayChassis: []string{d.Chassis()}, Capabilities: d.Capabilities()})
-	if err != nil {
+	s.plane = &dataplane{daemons: d}
+	if !s.has(cluster.Control) {
+		return nil
+	}
+	o := ovn.Options{Remotes: d.NorthboundRemotes, TLS: s.member.tls, Capabilities: d.Capabilities()}
+	if s.member.alone() {
+		o.GatewayChassis = []string{d.Chassis()}
+	}
+	if s.plane.driver, err = ovn.Open(o); err != nil {
 		return err
 	}
-	s.onStop(drv.Close)
-	s.plane = &dataplane{daemons: d, driver: drv}
+	s.onStop(s.plane.driver.Close)
 	return nil
+}
+
+// daemonsConfig is what this machine's roles and addresses make of the
+// network's daemons.
+func (s *System) daemonsConfig() (daemons.Config, error) {
+	id, err := dataplaneID(s.state, s.secrets, s.member)
+	if err != nil {
+		return daemons.Config{}, err
+	}
+	conf := s.o.Config.Node
+	c := daemons.Config{
+		ID: id, Dir: s.state.Path("ovn"), Chassis: s.host, Log: s.log, UnderlayMTU: s.o.Config.Network.GlobalMTU,
+		Central: s.has(cluster.Control), NoChassis: !s.chassis(), Gateway: s.has(cluster.Network), ProviderLink: conf.ProviderInterface,
+	}
+	if s.member.alone() {
+		return c, nil
+	}
+	if !s.has(cluster.Network) && conf.ProviderInterface == "" {
+		c.PhysicalNetworks = map[string]string{}
+	}
+	c.ServiceLink, c.EncapIP = conf.ServiceInterface, s.member.ServiceAddress().String()
+	c.Address = s.member.Management
+	c.Controls = func() []netip.Addr {
+		var out []netip.Addr
+		for _, n := range s.member.Controls() {
+			if !n.Revoked {
+				out = append(out, n.Management)
+			}
+		}
+		return out
+	}
+	if f := s.member.Files; f != nil {
+		c.TLS = daemons.TLS{CA: f.CA, Cert: f.Cert, Key: f.Key}
+	}
+	return c, nil
+}
+
+// dataplaneID names this machine's switch among all that may be on one
+// machine. It is kept, as what has the name outlives the process. The control
+// nodes of a cloud share its id, so theirs are told apart by their names.
+func dataplaneID(state *State, secrets *Secrets, m member) (string, error) {
+	path := state.Path("dataplane-id")
+	b, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	id := secrets.CloudID
+	if _, err := os.Stat(state.Path("ovn", "db")); errors.Is(err, fs.ErrNotExist) && !m.alone() {
+		id += "-" + m.Name
+	}
+	return id, host.WriteFile(path, []byte(id+"\n"), 0o600)
+}
+
+// stoppedDaemons are the daemons of a state folder whose process has ended, to
+// be stopped.
+func stoppedDaemons(state *State, secrets *Secrets, log *slog.Logger) (*daemons.Daemons, error) {
+	id, err := dataplaneID(state, secrets, member{})
+	if err != nil {
+		return nil, err
+	}
+	return daemons.New(daemons.Config{ID: id, Dir: state.Path("ovn"), Central: true, Log: log})
+}
+
+// tls is how this machine speaks with the databases of others; nil where there
+// are none.
+func (m member) tls() (*tls.Config, error) {
+	if m.Files == nil {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(m.Files.Cert, m.Files.Key)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := os.ReadFile(m.Files.CA)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca) {
+		return nil, errors.New("no certificate in " + m.Files.CA)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, RootCAs: roots}, nil
 }
 
 // ended takes the error of what ran until ctx ended for no error.
@@ -58,6 +168,9 @@ func ended(ctx context.Context, err error) error {
 }
 
 func startNetwork(ctx context.Context, s *System) error {
+	if !s.has(cluster.Control) {
+		return nil
+	}
 	d, err := s.openDB(ctx, "network")
 	if err != nil {
 		return err

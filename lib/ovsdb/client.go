@@ -2,6 +2,7 @@ package ovsdb
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,8 +16,15 @@ import (
 
 // Options configure a Client.
 type Options struct {
-	// Remotes are tried in turn: "unix:PATH" or "tcp:HOST:PORT".
+	// Remotes are tried in turn: "unix:PATH", "tcp:HOST:PORT" or
+	// "ssl:HOST:PORT". Find, if set, tells them anew before each attempt.
 	Remotes []string
+	Find    func() []string
+	// TLS makes the configuration of an "ssl" connection, for each anew.
+	TLS func() (*tls.Config, error)
+	// Follower also takes a member of a cluster that does not lead: what it
+	// reads may be a moment old. Otherwise the client goes on to the leader.
+	Follower bool
 	// Database is the database's name, e.g. "OVN_Northbound".
 	Database string
 	// Tables to keep in the cache, with their columns (none: all). No
@@ -53,7 +61,7 @@ type Client struct {
 
 // Open starts a client; it connects in the background. End it with Close.
 func Open(opts Options) (*Client, error) {
-	if len(opts.Remotes) == 0 || opts.Database == "" {
+	if len(opts.Remotes) == 0 && opts.Find == nil || opts.Database == "" {
 		return nil, errors.New("ovsdb: Remotes and Database are required")
 	}
 	if opts.Probe == 0 {
@@ -77,27 +85,40 @@ func (c *Client) Close() error {
 
 func (c *Client) run(ctx context.Context) {
 	defer close(c.ended)
-	wait := 50 * time.Millisecond
+	const shortest = 50 * time.Millisecond
+	wait := shortest
 	for attempt := 0; ; attempt++ {
-		connected, err := c.session(ctx, c.opts.Remotes[attempt%len(c.opts.Remotes)])
+		remotes := c.opts.Remotes
+		if c.opts.Find != nil {
+			remotes = c.opts.Find()
+		}
+		connected, err := false, errNoRemotes
+		if len(remotes) > 0 {
+			connected, err = c.session(ctx, remotes[attempt%len(remotes)])
+		}
 		if ctx.Err() != nil {
 			return
 		}
 		if connected {
-			wait = 50 * time.Millisecond
+			wait = shortest
 		}
 		c.setReason(err)
 		if c.opts.OnState != nil {
 			c.opts.OnState(err)
 		}
+		pause := wait
+		if (attempt+1)%max(1, len(remotes)) == 0 {
+			wait = min(2*wait, c.opts.MaxBackoff)
+		} else {
+			pause = shortest // another place may do
+		}
 		// Half fixed, half random: many clients don't return at once.
-		pause := wait/2 + rand.N(wait/2)
+		pause = pause/2 + rand.N(pause/2)
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
 		}
-		wait = min(2*wait, c.opts.MaxBackoff)
 	}
 }
 
@@ -105,7 +126,7 @@ func (c *Client) run(ctx context.Context) {
 func (c *Client) session(ctx context.Context, remote string) (bool, error) {
 	setup, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	nc, err := dial(setup, remote)
+	nc, err := c.dial(setup, remote)
 	if err != nil {
 		return false, err
 	}
@@ -140,6 +161,9 @@ func (c *Client) start(ctx context.Context, k *conn) error {
 	var schema Schema
 	if err := json.Unmarshal(raw, &schema); err != nil {
 		return fmt.Errorf("ovsdb: bad schema: %w", err)
+	}
+	if err := c.watchServer(ctx, k); err != nil {
+		return err
 	}
 	fresh := newCache(&schema, c.opts.Indexes)
 	if len(c.opts.Tables) == 0 {
@@ -211,9 +235,14 @@ func (c *Client) setReason(err error) {
 	c.reason = err
 }
 
-// notification applies update3; other notifications are of no interest.
+// notification applies update3 and follows what the server says of itself;
+// other notifications are of no interest.
 func (c *Client) notification(method string, params json.RawMessage) error {
-	if method != "update3" {
+	switch method {
+	case "update":
+		return c.serverChanged(params)
+	case "update3":
+	default:
 		return nil
 	}
 	var p [3]json.RawMessage // monitor id, transaction, updates

@@ -52,16 +52,6 @@ type call struct {
 	reply chan message
 }
 
-// dial connects to "unix:PATH" or "tcp:HOST:PORT".
-func dial(ctx context.Context, remote string) (net.Conn, error) {
-	network, address, ok := strings.Cut(remote, ":")
-	if !ok || (network != "unix" && network != "tcp") {
-		return nil, fmt.Errorf("ovsdb: remote %q is neither unix:PATH nor tcp:HOST:PORT", remote)
-	}
-	var d net.Dialer
-	return d.DialContext(ctx, network, address)
-}
-
 func newConn(c net.Conn, notify func(string, json.RawMessage) error) *conn {
 	return &conn{c: c, notify: notify, pending: map[uint64]*call{}, done: make(chan struct{})}
 }

@@ -65,6 +65,10 @@ func (d *Driver) commit(ctx context.Context, ops []ovsdb.Operation) error {
 	if errors.As(err, &refused) && (refused.Name == "timed out" || refused.Name == "constraint violation") {
 		return fmt.Errorf("%w: %w", errStale, err)
 	}
+	// The leadership moved: the change is done or not, which a new look shows.
+	if refused != nil && refused.Name == "cluster error" {
+		return fmt.Errorf("%w: %w", ovsdb.ErrDisconnected, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	l.driver, err = ovn.Open(ovn.Options{
-		Remotes: []string{l.cloud.Northbound()}, GatewayChassis: []string{l.cloud.Chassis()}, Capabilities: l.cloud.Capabilities(),
+		Remotes: l.cloud.NorthboundRemotes, GatewayChassis: []string{l.cloud.Chassis()}, Capabilities: l.cloud.Capabilities(),
 	})
 	if err != nil {
 		t.Fatal(err)

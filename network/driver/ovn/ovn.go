@@ -11,6 +11,7 @@ package ovn
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -24,8 +25,11 @@ import (
 
 // Options configure a Driver.
 type Options struct {
-	// Remotes of the northbound database: "unix:PATH", "tcp:HOST:PORT".
-	Remotes []string
+	// Remotes are where the northbound database is now: "unix:PATH",
+	// "tcp:HOST:PORT", "ssl:HOST:PORT". The one that leads is used.
+	Remotes func() []string
+	// TLS makes the configuration of "ssl" connections.
+	TLS func() (*tls.Config, error)
 	// GatewayChassis are the chassis that hold router gateways which name
 	// no hosts of their own, best first.
 	GatewayChassis []string
@@ -57,7 +61,7 @@ func Open(opts Options) (*Driver, error) {
 		tables[t] = nil
 	}
 	client, err := ovsdb.Open(ovsdb.Options{
-		Remotes: opts.Remotes, Database: "OVN_Northbound", Tables: tables, Indexes: indexes(), OnChange: d.status.changed,
+		Find: opts.Remotes, TLS: opts.TLS, Database: "OVN_Northbound", Tables: tables, Indexes: indexes(), OnChange: d.status.changed,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("northbound database: %w", err)

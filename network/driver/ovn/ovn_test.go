@@ -47,7 +47,7 @@ func (l *lab) hostAddress(t *testing.T, p netip.Prefix) {
 // testTwoWriters: two control nodes apply the same objects at the same time,
 // and each row is there once.
 func (l *lab) testTwoWriters(t *testing.T) {
-	other, err := ovn.Open(ovn.Options{Remotes: []string{l.cloud.Northbound()}, GatewayChassis: []string{l.cloud.Chassis()}})
+	other, err := ovn.Open(ovn.Options{Remotes: l.cloud.NorthboundRemotes, GatewayChassis: []string{l.cloud.Chassis()}})
 	if err != nil {
 		t.Fatal(err)
 	}

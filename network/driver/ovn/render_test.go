@@ -101,7 +101,7 @@ func sorted(s []string) map[string]bool {
 }
 
 func TestUnreachableDatabaseIsUnavailable(t *testing.T) {
-	d, err := Open(Options{Remotes: []string{"unix:/nonexistent/nb.sock"}, Timeout: 20 * time.Millisecond})
+	d, err := Open(Options{Remotes: func() []string { return []string{"unix:/nonexistent/nb.sock"} }, Timeout: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,30 +61,50 @@ func (d *Daemons) probeDatapath(ctx context.Context) string {
 	return "system"
 }
 
-// ensureHostLink links the provider bridge to the host, so that the host
-// reaches external networks and floating IPs.
-func (d *Daemons) ensureHostLink(ctx context.Context) error {
+// ensureProviderLink joins the provider bridge to the outside: by the link that
+// it may take, or to the host, so that the host reaches external networks and
+// floating IPs.
+func (d *Daemons) ensureProviderLink(ctx context.Context) error {
 	bridges := slices.Collect(maps.Values(d.conf.PhysicalNetworks))
 	if !slices.Contains(bridges, providerBridge) {
 		return nil
 	}
-	err := host.EnsureVeth(host.Veth{Name: d.HostLink(), PeerNetns: d.Netns(), PeerName: d.bridgeLink()})
-	if err != nil {
+	inside := d.bridgeLink()
+	if d.conf.ProviderLink != "" {
+		inside = d.conf.ProviderLink
+		if _, err := d.take(inside); err != nil {
+			return err
+		}
+		if err := host.SetLinkUp(d.Netns(), inside); err != nil {
+			return err
+		}
+	} else if err := d.ensureHostLink(); err != nil {
 		return err
 	}
-	if err := IgnoreAdvertisements("", d.HostLink()); err != nil {
+	if err := IgnoreAdvertisements(d.Netns(), inside); err != nil {
 		return err
 	}
 	if d.datapath == "netdev" {
-		if err := host.DisableOffload("", d.HostLink()); err != nil {
-			return err
-		}
-		if err := host.DisableOffload(d.Netns(), d.bridgeLink()); err != nil {
+		if err := host.DisableOffload(d.Netns(), inside); err != nil {
 			return err
 		}
 	}
-	_, err = d.Vsctl(ctx, "--may-exist", "add-port", providerBridge, d.bridgeLink())
+	_, err := d.Vsctl(ctx, "--may-exist", "add-port", providerBridge, inside)
 	return err
+}
+
+func (d *Daemons) ensureHostLink() error {
+	ns := d.conf.HostNetns
+	if err := host.EnsureVeth(host.Veth{Netns: ns, Name: d.HostLink(), PeerNetns: d.Netns(), PeerName: d.bridgeLink()}); err != nil {
+		return err
+	}
+	if err := IgnoreAdvertisements(ns, d.HostLink()); err != nil {
+		return err
+	}
+	if d.datapath == "netdev" {
+		return host.DisableOffload(ns, d.HostLink())
+	}
+	return nil
 }
 
 // EnsureProviderAddress gives the host an address on the provider bridge,
@@ -93,7 +113,10 @@ func (d *Daemons) EnsureProviderAddress(_ context.Context, p netip.Prefix) error
 	if !p.IsValid() || p.Addr().IsLoopback() || p.Addr().IsMulticast() || p.Addr().IsUnspecified() {
 		return fault.Invalidf("%s is no address for the provider network.", p)
 	}
-	if err := host.EnsureAddr("", d.HostLink(), p); err != nil {
+	if d.conf.ProviderLink != "" {
+		return nil // the gateway is out there
+	}
+	if err := host.EnsureAddr(d.conf.HostNetns, d.HostLink(), p); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "The host could not be given the address %s.", p)
 	}
 	return nil
@@ -101,10 +124,10 @@ func (d *Daemons) EnsureProviderAddress(_ context.Context, p netip.Prefix) error
 
 // RemoveProviderAddress takes such an address away.
 func (d *Daemons) RemoveProviderAddress(_ context.Context, p netip.Prefix) error {
-	if !host.LinkExists("", d.HostLink()) {
+	if !host.LinkExists(d.conf.HostNetns, d.HostLink()) {
 		return nil
 	}
-	if err := host.DeleteAddr("", d.HostLink(), p); err != nil {
+	if err := host.DeleteAddr(d.conf.HostNetns, d.HostLink(), p); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "The address %s could not be taken from the host.", p)
 	}
 	return nil

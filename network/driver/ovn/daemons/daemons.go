@@ -4,6 +4,11 @@
 // lives in a network namespace of the cloud, so clouds stand side by side and
 // a system-wide Open vSwitch is never touched.
 //
+// A cloud of one machine has everything on it, on unix sockets. In one of many
+// the databases are on the control nodes, one raft cluster each, which others
+// reach by TLS; the switch and the controller are on the compute and network
+// nodes.
+//
 // The daemons outlive tropo. Start finds those that run, by pid file, command
 // line and an answer on the control socket, and starts what is missing; Run
 // keeps them running; Stop ends and removes everything.
@@ -11,8 +16,6 @@ package daemons
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,135 +24,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/host"
 	"github.com/tropocloud/tropo/network/driver"
 )
-
-// Config describes a cloud's daemons on this machine.
-type Config struct {
-	// ID of the cloud; names of namespaces and links are derived from it.
-	ID string
-	// Dir holds databases, sockets, pid files and logs. Its path is at most
-	// 80 bytes long, as sockets' names are limited.
-	Dir string
-	// Chassis is OVN's name of this host and what ports are bound to;
-	// empty: "host-" and the cloud's short id.
-	Chassis string
-	// EncapType and EncapIP of tunnels between chassis; empty: geneve on
-	// 127.0.0.1, which serves a single chassis.
-	EncapType string
-	EncapIP   string
-	// PhysicalNetworks map physical networks to bridges; nil: public on
-	// br-ex. The bridge br-ex is linked to the host.
-	PhysicalNetworks map[string]string
-	// Central says whether the northbound and southbound databases and
-	// northd run here too. If not, SouthboundRemote is where they are.
-	Central          bool
-	SouthboundRemote string
-	// Listen are further remotes of the two databases, e.g.
-	// "ptcp:6641:192.0.2.1", for other hosts.
-	ListenNorthbound []string
-	ListenSouthbound []string
-	// UnderlayMTU is the MTU between hosts in bytes; 0: 1500.
-	UnderlayMTU int
-	// Datapath is "system", "netdev" or empty: system where the kernel has it.
-	Datapath string
-	// SchemasOVS and SchemasOVN are the directories of the database schemas; empty:
-	// /usr/share/openvswitch and /usr/share/ovn.
-	SchemasOVS, SchemasOVN string
-	Log                    *slog.Logger // nil: slog.Default
-}
-
-// Daemons are the daemons of one cloud on this machine.
-type Daemons struct {
-	conf  Config
-	short string
-
-	mu       sync.Mutex
-	datapath string // once Start knows it
-}
-
-const (
-	integrationBridge = "br-int"
-	providerBridge    = "br-ex"
-	commandTimeout    = 20 * time.Second
-)
-
-var safeName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
-
-// ShortID is the part of a cloud's names that comes from its id: 8 hex digits.
-func ShortID(id string) string {
-	h := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(h[:4])
-}
-
-// New checks a configuration. Nothing is started.
-func New(c Config) (*Daemons, error) {
-	d := &Daemons{conf: c, short: ShortID(c.ID)}
-	dir, err := filepath.Abs(c.Dir)
-	if err != nil || c.ID == "" || c.Dir == "" {
-		return nil, fault.Invalidf("The OVN daemons need an id and a directory.")
-	}
-	d.conf.Dir = dir
-	setDefault(&d.conf.Chassis, "host-"+d.short)
-	setDefault(&d.conf.EncapType, "geneve")
-	setDefault(&d.conf.EncapIP, "127.0.0.1")
-	setDefault(&d.conf.SchemasOVS, "/usr/share/openvswitch")
-	setDefault(&d.conf.SchemasOVN, "/usr/share/ovn")
-	if c.PhysicalNetworks == nil {
-		d.conf.PhysicalNetworks = map[string]string{"public": providerBridge}
-	}
-	if c.UnderlayMTU == 0 {
-		d.conf.UnderlayMTU = 1500
-	}
-	if c.Log == nil {
-		d.conf.Log = slog.Default()
-	}
-	if c.Central && c.SouthboundRemote == "" {
-		d.conf.SouthboundRemote = "unix:" + d.run("sb.sock")
-	}
-	return d, d.check()
-}
-
-func setDefault(s *string, v string) {
-	if *s == "" {
-		*s = v
-	}
-}
-
-func (d *Daemons) check() error {
-	c := d.conf
-	switch {
-	case len(c.Dir) > 80:
-		return fault.Invalidf("The directory %s has too long a name for sockets in it.", c.Dir)
-	case strings.ContainsAny(c.Dir, ",\"\n"):
-		return fault.Invalidf("The directory %q has characters that OVSDB remotes can't have.", c.Dir)
-	case !safeName.MatchString(c.Chassis):
-		return fault.Invalidf("%q cannot name a chassis.", c.Chassis)
-	case c.EncapType != "geneve" && c.EncapType != "vxlan":
-		return fault.Invalidf("Unknown encapsulation %q.", c.EncapType)
-	case c.SouthboundRemote == "":
-		return fault.Invalidf("A chassis without the central databases needs their remote.")
-	case c.Datapath != "" && c.Datapath != "system" && c.Datapath != "netdev":
-		return fault.Invalidf("Unknown datapath type %q.", c.Datapath)
-	}
-	if _, err := netip.ParseAddr(c.EncapIP); err != nil {
-		return fault.Invalidf("Invalid encapsulation address %q.", c.EncapIP)
-	}
-	for network, bridge := range c.PhysicalNetworks {
-		if !safeName.MatchString(network) || !safeName.MatchString(bridge) || len(bridge) > 15 || bridge == integrationBridge {
-			return fault.Invalidf("Invalid mapping of physical network %q to bridge %q.", network, bridge)
-		}
-	}
-	return nil
-}
 
 func (d *Daemons) run(name string) string { return filepath.Join(d.conf.Dir, "run", name) }
 func (d *Daemons) log(name string) string { return filepath.Join(d.conf.Dir, "log", name) }
@@ -169,11 +51,8 @@ func (d *Daemons) MetadataPrefix() string { return "trmd-" + d.short + "-" }
 // Chassis is this host's name in OVN.
 func (d *Daemons) Chassis() string { return d.conf.Chassis }
 
-// Northbound is the remote of the northbound database on this machine.
-func (d *Daemons) Northbound() string { return "unix:" + d.run("nb.sock") }
-
-// Southbound is the remote of the southbound database.
-func (d *Daemons) Southbound() string { return d.conf.SouthboundRemote }
+// Gateway says whether gateways of routers may be here.
+func (d *Daemons) Gateway() bool { return d.conf.Gateway }
 
 // OVSDB is the remote of the switch's database.
 func (d *Daemons) OVSDB() string { return "unix:" + d.run("db.sock") }
@@ -210,7 +89,7 @@ func (d *Daemons) Vsctl(ctx context.Context, args ...string) (string, error) {
 }
 
 func (d *Daemons) command(ctx context.Context, path string, args ...string) ([]byte, error) {
-	return host.Run(ctx, host.Command{Path: path, Args: args, Env: d.env(), Timeout: commandTimeout})
+	return host.Run(ctx, host.Command{Path: path, Args: args, Env: d.env(), Netns: d.conf.HostNetns, Timeout: commandTimeout})
 }
 
 // Start makes everything run: it is idempotent, and leaves what runs alone.
@@ -229,6 +108,24 @@ func (d *Daemons) start(ctx context.Context) error {
 			return err
 		}
 	}
+	d.hear()
+	if d.conf.NoChassis {
+		return d.startCentral(ctx)
+	}
+	if err := d.startSwitch(ctx); err != nil {
+		return err
+	}
+	if err := d.startCentral(ctx); err != nil {
+		return err
+	}
+	if _, err := d.ensureProcess(ctx, d.controller()); err != nil {
+		return err
+	}
+	return d.ensureProviderLink(ctx)
+}
+
+// startSwitch starts the switch with its bridges and the way of its tunnels.
+func (d *Daemons) startSwitch(ctx context.Context) error {
 	if err := d.forgetSwitch(ctx); err != nil {
 		return err
 	}
@@ -247,28 +144,7 @@ func (d *Daemons) start(ctx context.Context) error {
 	if err := d.ensureBridges(ctx); err != nil {
 		return err
 	}
-	for _, p := range d.central() {
-		if _, err := d.ensureProcess(ctx, p); err != nil {
-			return err
-		}
-	}
-	if err := d.awaitNorthd(ctx); err != nil {
-		return err
-	}
-	if _, err := d.ensureProcess(ctx, d.controller()); err != nil {
-		return err
-	}
-	return d.ensureHostLink(ctx)
-}
-
-// awaitNorthd returns when northd has filled the southbound database.
-// ovn-controller 23.03 now and then dies of one that is still empty.
-func (d *Daemons) awaitNorthd(ctx context.Context) error {
-	if !d.conf.Central {
-		return nil
-	}
-	_, err := d.command(ctx, "ovn-nbctl", "--db="+d.Northbound(), "--timeout=15", "--wait=sb", "sync")
-	return err
+	return d.ensureUnderlay(ctx)
 }
 
 // forgetSwitch drops the switch's database when its namespace is gone (after
@@ -285,25 +161,6 @@ func (d *Daemons) forgetSwitch(ctx context.Context) error {
 	return removeAll(d.db("conf.db"), d.db(".conf.db.~lock~"))
 }
 
-// configureChassis writes what ovn-controller reads (ovn-controller(8)).
-func (d *Daemons) configureChassis(ctx context.Context) error {
-	var mappings []string
-	for _, network := range slices.Sorted(maps.Keys(d.conf.PhysicalNetworks)) {
-		mappings = append(mappings, network+":"+d.conf.PhysicalNetworks[network])
-	}
-	_, err := d.Vsctl(ctx, "--no-wait", "init", "--", "set", "Open_vSwitch", ".",
-		"external_ids:system-id="+d.conf.Chassis,
-		"external_ids:hostname="+d.conf.Chassis,
-		"external_ids:rundir="+d.run(""),
-		"external_ids:ovn-remote=\""+d.conf.SouthboundRemote+"\"",
-		"external_ids:ovn-encap-type="+d.conf.EncapType,
-		"external_ids:ovn-encap-ip=\""+d.conf.EncapIP+"\"",
-		"external_ids:ovn-bridge-mappings=\""+strings.Join(mappings, ",")+"\"",
-		"external_ids:ovn-monitor-all=true",
-	)
-	return err
-}
-
 // Run keeps the daemons running until ctx ends, and leaves them running then.
 // It looks every second, and tells its log of each start.
 func (d *Daemons) Run(ctx context.Context) error {
@@ -318,16 +175,22 @@ func (d *Daemons) Run(ctx context.Context) error {
 		if round%60 == 0 {
 			d.rotateLogs(ctx)
 		}
-		missing := d.missing()
-		if len(missing) == 0 {
+		if missing := d.missing(); len(missing) > 0 {
+			d.conf.Log.WarnContext(ctx, "network daemons died", slog.String("daemons", strings.Join(missing, " ")))
+			if err := d.Start(ctx); err != nil && ctx.Err() == nil {
+				d.conf.Log.ErrorContext(ctx, "network daemons not restarted", slog.Any("error", err))
+			}
 			continue
 		}
-		d.conf.Log.WarnContext(ctx, "network daemons died", slog.String("daemons", strings.Join(missing, " ")))
-		if err := d.Start(ctx); err != nil && ctx.Err() == nil {
-			d.conf.Log.ErrorContext(ctx, "network daemons not restarted", slog.Any("error", err))
+		if err := d.follow(ctx, round%followRounds == 0); err != nil && ctx.Err() == nil {
+			d.conf.Log.WarnContext(ctx, "network daemons do not follow the control nodes yet", slog.Any("error", err))
 		}
 	}
 }
+
+// followRounds is how many seconds pass between looks at the databases'
+// members.
+const followRounds = 10
 
 func (d *Daemons) missing() []string {
 	var names []string
@@ -340,7 +203,8 @@ func (d *Daemons) missing() []string {
 }
 
 // Stop ends all daemons and removes namespaces, links and files, metadata
-// namespaces included. It is idempotent and goes on after an error.
+// namespaces included; links that were taken from the host are given back. It
+// is idempotent and goes on after an error.
 func (d *Daemons) Stop(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -348,11 +212,14 @@ func (d *Daemons) Stop(ctx context.Context) error {
 	for _, p := range slices.Backward(d.processes()) {
 		errs = append(errs, d.stopProcess(ctx, p))
 	}
-	errs = append(errs, host.DeleteLink("", d.HostLink()), d.deleteTaps())
+	errs = append(errs, host.DeleteLink(d.conf.HostNetns, d.HostLink()), d.dropUnderlay(ctx), d.giveBack(), d.deleteTaps())
 	spaces, err := d.MetadataNamespaces()
 	errs = append(errs, err)
 	for _, ns := range append(spaces, d.Netns()) {
 		errs = append(errs, host.DeleteNetns(ns))
+	}
+	if errors.Join(errs...) != nil {
+		return errors.Join(errs...) // the files say what is left to do
 	}
 	errs = append(errs, removeAll(d.run(""), d.log(""), d.db("")))
 	if err := os.Remove(d.conf.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {

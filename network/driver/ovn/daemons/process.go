@@ -28,49 +28,42 @@ type process struct {
 	control string
 	// prepare, if set, runs before each start.
 	prepare func(context.Context) error
+	// exact restarts a process that runs with other arguments. quit is the
+	// command that ends it then; none: SIGTERM.
+	exact bool
+	quit  []string
 }
 
 // processes lists the daemons in the order of their start.
 func (d *Daemons) processes() []process {
+	if d.conf.NoChassis {
+		return d.centralProcesses()
+	}
 	list := []process{d.switchDB(), d.vswitchd()}
-	return append(append(list, d.central()...), d.controller())
+	return append(append(list, d.centralProcesses()...), d.controller())
 }
 
 func (d *Daemons) switchDB() process {
-	return d.database("ovsdb", "conf.db", filepath.Join(d.conf.SchemasOVS, "vswitch.ovsschema"), "db.sock", nil)
+	return d.database("ovsdb", "conf.db", filepath.Join(d.conf.SchemasOVS, "vswitch.ovsschema"), "db.sock")
 }
 
 func (d *Daemons) vswitchd() process {
 	return process{name: "vswitchd", program: "ovs-vswitchd", args: []string{d.OVSDB()}, netns: d.Netns(), control: d.run("vswitchd.ctl")}
 }
 
-// central are the daemons of OVN that one machine of a cloud runs.
-func (d *Daemons) central() []process {
-	if !d.conf.Central {
-		return nil
-	}
-	return []process{
-		d.database("nb", "nb.db", filepath.Join(d.conf.SchemasOVN, "ovn-nb.ovsschema"), "nb.sock", d.conf.ListenNorthbound),
-		d.database("sb", "sb.db", filepath.Join(d.conf.SchemasOVN, "ovn-sb.ovsschema"), "sb.sock", d.conf.ListenSouthbound),
-		{
-			name: "northd", program: "ovn-northd", control: d.run("northd.ctl"),
-			args: []string{"--ovnnb-db=" + d.Northbound(), "--ovnsb-db=unix:" + d.run("sb.sock")},
-		},
-	}
-}
-
 func (d *Daemons) controller() process {
-	return process{name: "controller", program: "ovn-controller", args: []string{d.OVSDB()}}
+	return process{
+		name: "controller", program: "ovn-controller", args: append([]string{d.OVSDB()}, d.tls()...), netns: d.conf.HostNetns, exact: true,
+		// Else it takes the chassis out of the southbound database, and every
+		// other machine its tunnels down.
+		quit: []string{"exit", "--restart"},
+	}
 }
 
 // database is an ovsdb-server of one database.
-func (d *Daemons) database(name, file, schema, socket string, listen []string) process {
-	args := []string{d.db(file), "--remote=punix:" + d.run(socket)}
-	for _, l := range listen {
-		args = append(args, "--remote="+l)
-	}
+func (d *Daemons) database(name, file, schema, socket string) process {
 	return process{
-		name: name, program: "ovsdb-server", args: args, control: d.run(name + ".ctl"),
+		name: name, program: "ovsdb-server", args: []string{d.db(file), "--remote=punix:" + d.run(socket)}, control: d.run(name + ".ctl"),
 		prepare: func(ctx context.Context) error { return d.ensureDatabase(ctx, d.db(file), schema) },
 	}
 }
@@ -80,14 +73,10 @@ func (d *Daemons) database(name, file, schema, socket string, listen []string) p
 func (d *Daemons) ensureDatabase(ctx context.Context, path, schema string) error {
 	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		fresh := path + ".new"
-		if err := removeAll(fresh, filepath.Join(filepath.Dir(path), "."+filepath.Base(fresh)+".~lock~")); err != nil {
+		return d.replaceDatabase(ctx, path, func(fresh string) error {
+			_, err := d.command(ctx, "ovsdb-tool", "create", fresh, schema)
 			return err
-		}
-		if _, err := d.command(ctx, "ovsdb-tool", "create", fresh, schema); err != nil {
-			return err
-		}
-		return os.Rename(fresh, path)
+		})
 	}
 	if err != nil {
 		return err
@@ -105,37 +94,58 @@ func (d *Daemons) pidfile(p process) string { return d.run(p.name + ".pid") }
 // find returns the running process of a daemon: the one that its pid file
 // names and whose command line names that pid file.
 func (d *Daemons) find(p process) (host.Process, bool) {
+	proc, _, ok := d.look(p)
+	return proc, ok
+}
+
+// look is find, with the process's command line.
+func (d *Daemons) look(p process) (host.Process, []string, bool) {
 	b, err := os.ReadFile(d.pidfile(p))
 	if err != nil {
-		return host.Process{}, false
+		return host.Process{}, nil, false
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil {
-		return host.Process{}, false
+		return host.Process{}, nil, false
 	}
 	proc, err := host.FindProcess(pid) // identity before the check: what is checked is what is signalled
 	if err != nil {
-		return host.Process{}, false
+		return host.Process{}, nil, false
 	}
 	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil {
-		return host.Process{}, false
+		return host.Process{}, nil, false
 	}
 	argv := strings.Split(string(bytes.TrimRight(cmdline, "\x00")), "\x00")
 	ours := filepath.Base(argv[0]) == p.program && slices.Contains(argv, "--pidfile="+d.pidfile(p))
-	return proc, ours && proc.Alive()
+	return proc, argv, ours && proc.Alive()
 }
 
 // ensureProcess starts a daemon unless it runs and answers; it reports
 // whether it did.
 func (d *Daemons) ensureProcess(ctx context.Context, p process) (bool, error) {
-	if proc, ok := d.find(p); ok {
+	args := slices.Concat(p.args, []string{
+		"--pidfile=" + d.pidfile(p), "--log-file=" + d.log(p.name+".log"), "--detach", "--no-chdir", "-vconsole:off", "-vsyslog:off",
+	})
+	if p.control != "" {
+		args = append(args, "--unixctl="+p.control)
+	}
+	if proc, argv, ok := d.look(p); ok {
 		err := d.answers(ctx, p, proc.PID)
-		if err == nil {
+		same := !p.exact || slices.Equal(argv[1:], args)
+		if err == nil && same {
 			return false, nil
 		}
 		if ctx.Err() != nil {
-			return false, err
+			return false, ctx.Err()
+		}
+		if err == nil && p.quit != nil {
+			if _, err := d.command(ctx, "ovs-appctl", append([]string{"-t", d.controlSocket(p, proc.PID)}, p.quit...)...); err != nil {
+				return false, err
+			}
+			wait, cancel := context.WithTimeout(ctx, 2*time.Second)
+			_ = proc.Wait(wait) // Stop tries harder
+			cancel()
 		}
 		if err := proc.Stop(ctx, 2*time.Second); err != nil {
 			return false, err
@@ -146,14 +156,10 @@ func (d *Daemons) ensureProcess(ctx context.Context, p process) (bool, error) {
 			return false, fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	args := slices.Concat(p.args, []string{
-		"--pidfile=" + d.pidfile(p), "--log-file=" + d.log(p.name+".log"), "--detach", "--no-chdir", "-vconsole:off", "-vsyslog:off",
-	})
 	if p.control != "" {
 		if err := removeAll(p.control); err != nil {
 			return false, err
 		}
-		args = append(args, "--unixctl="+p.control)
 	}
 	// --detach returns when the daemon serves; the pid file is written by then.
 	_, err := host.Run(ctx, host.Command{Path: p.program, Args: args, Env: d.env(), Netns: p.netns, Timeout: time.Minute})
