@@ -12,6 +12,10 @@ type Config struct {
 		PasswordHashAlgorithm string `config:"password_hash_algorithm" default:"bcrypt" choices:"bcrypt,scrypt,pbkdf2_sha512" help:"How new passwords are hashed."`
 		PasswordHashRounds    int    `config:"password_hash_rounds" default:"0" help:"Cost of a hash; 0: the algorithm's own default (bcrypt 12)."`
 		MaxPasswordLength     int    `config:"max_password_length" default:"4096" min:"1" max:"4096" help:"Longer passwords are cut."`
+
+		DomainSpecificDrivers bool   `config:"domain_specific_drivers_enabled" default:"true" help:"Whether a domain may take its users and groups from a directory ([identity] driver = ldap in its configuration)."`
+		DomainConfigsFromDB   bool   `config:"domain_configurations_from_database" default:"true" help:"Whether the configuration that the API stores for a domain counts."`
+		DomainConfigDir       string `config:"domain_config_dir" default:"" help:"Folder of files keystone.DOMAIN.conf, for domains without a stored configuration; they are read again with every change of the cloud's identity. Empty: none."`
 	} `config:"identity"`
 
 	Token struct {

@@ -27,6 +27,7 @@ func DomainOptions() map[string]map[string]any {
 			"tls_cacertfile": nil, "tls_cacertdir": nil, "use_tls": false, "tls_req_cert": "demand", "use_pool": true, "pool_size": 10,
 			"pool_retry_max": 3, "pool_retry_delay": 0.1, "pool_connection_timeout": -1, "pool_connection_lifetime": 600,
 			"use_auth_pool": true, "auth_pool_size": 100, "auth_pool_connection_lifetime": 60,
+			"connection_timeout": -1, "group_ad_nesting": false,
 		},
 	}
 }

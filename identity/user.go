@@ -21,6 +21,9 @@ type User struct {
 	// FailedAuths counts wrong passwords since the last right one.
 	FailedAuths  int        `db:"failed_auths" json:"-"`
 	FailedAuthAt *time.Time `db:"failed_auth_at" json:"-"`
+	// Directory says that the user is an entry of the domain's directory, and
+	// must be asked for there at every use.
+	Directory bool `db:"-" json:"-"`
 }
 
 // Option reports whether a boolean user option is set.

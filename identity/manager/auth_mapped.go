@@ -36,19 +36,38 @@ func (m *Manager) TrustedDashboard(origin string) error {
 	return nil
 }
 
-// ProviderOf finds the provider of an assertion by its remote id.
+// ProviderOf finds the provider of an assertion by its remote id, in the
+// attribute that the provider's protocol names, or else the configuration.
 func (m *Manager) ProviderOf(ctx context.Context, in *MappedProof) (string, error) {
-	attr := m.cfg.Federation.RemoteIDAttribute
 	list, err := m.store.Providers.List(ctx, identity.By("enabled", true))
 	if err != nil {
 		return "", err
 	}
 	for _, p := range list {
-		if id := in.Assertion[attr]; attr != "" && id != "" && slices.Contains(p.RemoteIDs, id) {
+		if len(p.RemoteIDs) == 0 {
+			continue
+		}
+		proto, err := gone(m.store.Protocol(ctx, p.ID, in.ProtocolID))
+		if err != nil {
+			return "", err
+		}
+		if proto == nil {
+			continue
+		}
+		attr := m.remoteAttr(proto)
+		if id, _ := mapping.Value(in.Assertion, attr); attr != "" && id != "" && slices.Contains(p.RemoteIDs, id) {
 			return p.ID, nil
 		}
 	}
 	return "", unauthenticated("no provider has the assertion's remote id")
+}
+
+// remoteAttr is the attribute of an assertion that names its provider.
+func (m *Manager) remoteAttr(proto *identity.Protocol) string {
+	if proto.RemoteAttr != "" {
+		return string(proto.RemoteAttr)
+	}
+	return m.cfg.Federation.RemoteIDAttribute
 }
 
 // byMapping takes a checked assertion as the proof.
@@ -60,7 +79,7 @@ func (m *Manager) byMapping(ctx context.Context, p *proof, in *MappedProof) erro
 	if err != nil {
 		return err
 	}
-	if err := checkIssuer(m.cfg.Federation.RemoteIDAttribute, provider, proto, in.Assertion); err != nil {
+	if err := checkIssuer(m.remoteAttr(proto), provider, in.Assertion); err != nil {
 		return err
 	}
 	v, err := m.store.Mappings.Get(ctx, proto.MappingID)
@@ -101,14 +120,11 @@ func (m *Manager) activeProtocol(ctx context.Context, providerID, protocolID str
 }
 
 // checkIssuer refuses the assertion of another provider.
-func checkIssuer(attr string, provider *identity.Provider, proto *identity.Protocol, assertion map[string]string) error {
-	if proto.RemoteAttr != "" {
-		attr = string(proto.RemoteAttr)
-	}
+func checkIssuer(attr string, provider *identity.Provider, assertion map[string]string) error {
 	if attr == "" || len(provider.RemoteIDs) == 0 {
 		return nil
 	}
-	if !slices.Contains(provider.RemoteIDs, assertion[attr]) {
+	if id, _ := mapping.Value(assertion, attr); !slices.Contains(provider.RemoteIDs, id) {
 		return unauthenticated("the assertion is of another identity provider")
 	}
 	return nil

@@ -31,8 +31,10 @@ func (m *Manager) CheckPassword(ctx context.Context, who UserRef, pw string) (*i
 		return nil, err
 	}
 	if u == nil {
-		m.hash.Dummy(pw)
-		return nil, unauthenticated("no such user")
+		return nil, m.refuseUnknown(ctx, who, pw)
+	}
+	if u.Directory {
+		return u, m.checkDirectoryPassword(ctx, u, pw)
 	}
 	pws, err := m.store.PasswordsOf(ctx, u.ID)
 	if err != nil {
@@ -58,6 +60,22 @@ func (m *Manager) CheckPassword(ctx context.Context, who UserRef, pw string) (*i
 		return nil, fault.New(fault.Unauthenticated, "The password is expired and must be changed for user: %s.", u.ID)
 	}
 	return u, m.noteLogin(ctx, u)
+}
+
+// refuseUnknown costs what a wrong password of the user would.
+func (m *Manager) refuseUnknown(ctx context.Context, who UserRef, pw string) error {
+	d, err := m.directoryOf(ctx, who.DomainID)
+	if err != nil {
+		return err
+	}
+	if d == nil {
+		m.hash.Dummy(pw)
+		return unauthenticated("no such user")
+	}
+	if err := d.dir.BindNobody(ctx, pw); err != nil {
+		return d.explain(err, "user", "")
+	}
+	return unauthenticated("no such user")
 }
 
 func (m *Manager) noteLogin(ctx context.Context, u *identity.User) error {
@@ -174,7 +192,7 @@ func (m *Manager) setPassword(ctx context.Context, u *identity.User, pw, hash st
 // ChangeOwnPassword changes a password for who knows the old one, even an
 // expired one; no token is needed.
 func (m *Manager) ChangeOwnPassword(ctx context.Context, userID, original, pw string) error {
-	u, err := gone(m.store.Users.Get(ctx, userID))
+	u, err := gone(m.userByID(ctx, userID))
 	if err != nil {
 		return err
 	}
@@ -189,6 +207,9 @@ func (m *Manager) ChangeOwnPassword(ctx context.Context, userID, original, pw st
 	_, err = m.CheckPassword(ctx, UserRef{ID: userID}, original)
 	if err != nil && !expiredOnly(err) {
 		return err
+	}
+	if u.Directory {
+		return m.readOnly(ctx, u.DomainID)
 	}
 	if u.Option(identity.OptionLockPassword) {
 		return fault.Invalidf("The password of this user may not be changed by the user.")

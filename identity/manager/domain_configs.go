@@ -70,7 +70,7 @@ func (m *Manager) PutDomainConfig(ctx context.Context, domainID string, c Domain
 	if err := checkOptions(c); err != nil {
 		return false, err
 	}
-	err = m.store.Tx(ctx, func(ctx context.Context) error {
+	err = m.change(ctx, func(ctx context.Context) error {
 		n, err := m.store.ClearDomainOptions(ctx, domainID, "", "")
 		if err != nil {
 			return err
@@ -109,7 +109,7 @@ func (m *Manager) PatchDomainConfig(ctx context.Context, domainID, group, option
 			return err
 		}
 	}
-	return m.store.Tx(ctx, func(ctx context.Context) error {
+	return m.change(ctx, func(ctx context.Context) error {
 		list, err := m.store.DomainOptions(ctx, domainID, group)
 		if err != nil {
 			return err
@@ -135,11 +135,13 @@ func checkNames(group, option string) error {
 
 // DeleteDomainConfig removes what a domain sets, or a group or an option of it.
 func (m *Manager) DeleteDomainConfig(ctx context.Context, domainID, group, option string) error {
-	n, err := m.store.ClearDomainOptions(ctx, domainID, group, option)
-	if err == nil && n == 0 {
-		return noConfig(domainID, group, option)
-	}
-	return err
+	return m.change(ctx, func(ctx context.Context) error {
+		n, err := m.store.ClearDomainOptions(ctx, domainID, group, option)
+		if err == nil && n == 0 {
+			return noConfig(domainID, group, option)
+		}
+		return err
+	})
 }
 
 // DefaultDomainConfig returns the defaults of all groups, one, or one option.

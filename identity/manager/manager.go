@@ -55,6 +55,7 @@ type Manager struct {
 	// meanings are what users' tokens of a scope mean, by user and scope.
 	meanings map[string]meaning
 	book     *book
+	dirs     *directories
 }
 
 var _ auth.Validator = (*Manager)(nil)

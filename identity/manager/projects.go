@@ -291,6 +291,9 @@ func (m *Manager) deleteDomain(ctx context.Context, d *identity.Project) error {
 				return err
 			}
 		}
+		if err := m.store.RemoveMapped(ctx, d.ID); err != nil {
+			return err
+		}
 		users, err := m.store.Users.List(ctx, identity.By("domain_id", d.ID))
 		if err != nil {
 			return err

@@ -10,12 +10,16 @@ import (
 
 // StoredUser returns a user's row, as UpdateUser wants it.
 func (m *Manager) StoredUser(ctx context.Context, id string) (*identity.User, error) {
-	return m.store.Users.Get(ctx, id)
+	return m.userByID(ctx, id)
 }
 
 // ReachableProjects lists the enabled projects on which a user has a role, by
 // a group or by inheritance as well.
 func (m *Manager) ReachableProjects(ctx context.Context, userID string, groups []string) ([]identity.Project, error) {
+	groups, err := m.withDirectory(ctx, userID, groups)
+	if err != nil {
+		return nil, err
+	}
 	list, err := m.store.AssignmentsOf(ctx, userID, groups)
 	if err != nil {
 		return nil, err
@@ -62,6 +66,10 @@ func (m *Manager) projectsByID(ctx context.Context, ids map[string]bool) ([]iden
 
 // ReachableDomains lists the enabled domains on which a user has a role.
 func (m *Manager) ReachableDomains(ctx context.Context, userID string, groups []string) ([]identity.Project, error) {
+	groups, err := m.withDirectory(ctx, userID, groups)
+	if err != nil {
+		return nil, err
+	}
 	list, err := m.store.AssignmentsOf(ctx, userID, groups)
 	if err != nil {
 		return nil, err
@@ -78,6 +86,10 @@ func (m *Manager) ReachableDomains(ctx context.Context, userID string, groups []
 
 // ReachesSystem reports whether a user has a role on the system.
 func (m *Manager) ReachesSystem(ctx context.Context, userID string, groups []string) (bool, error) {
+	groups, err := m.withDirectory(ctx, userID, groups)
+	if err != nil {
+		return false, err
+	}
 	ids, err := m.store.RolesOn(ctx, userID, groups, identity.TargetSystem, identity.SystemAll)
 	return len(ids) > 0, err
 }

@@ -167,7 +167,11 @@ func (m *Manager) effective(ctx context.Context, f AssignmentFilter, targets []s
 // relevant reads the assignments from which those asked for may follow.
 func (m *Manager) relevant(ctx context.Context, f AssignmentFilter, targets []string) ([]identity.Assignment, error) {
 	if f.UserID != "" {
-		return m.store.AssignmentsOf(ctx, f.UserID, nil)
+		groups, err := m.groupsInDirectory(ctx, f.UserID)
+		if err != nil {
+			return nil, err
+		}
+		return m.store.AssignmentsOf(ctx, f.UserID, groups)
 	}
 	var q identity.Query
 	if targets != nil {
@@ -204,7 +208,11 @@ func (m *Manager) throughGroups(ctx context.Context, f AssignmentFilter, list []
 		if err != nil {
 			return nil, err
 		}
-		for _, x := range members {
+		more, err := m.directoryMemberships(ctx, f.UserID, groups)
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range append(members, more...) {
 			if f.UserID == "" || f.UserID == x.UserID {
 				in[x.GroupID] = append(in[x.GroupID], x.UserID)
 			}
@@ -324,6 +332,9 @@ func (m *Manager) NamesOf(ctx context.Context, list []AssignmentView) (*Names, e
 	}
 	read := func(q identity.Query) ([]identity.Project, error) { return m.store.Projects.List(ctx, q) }
 	if n.Projects, err = byID(projects, read, func(p *identity.Project) string { return p.ID }); err != nil {
+		return nil, err
+	}
+	if err := m.directoryNames(ctx, n, users, groups); err != nil {
 		return nil, err
 	}
 	// The domains of all these, for their names.

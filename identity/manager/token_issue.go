@@ -87,6 +87,11 @@ func (m *Manager) Authenticate(ctx context.Context, r AuthRequest) (string, *ide
 	} else if u, _, err = m.activeUser(ctx, p.userID); err != nil {
 		return "", nil, err
 	}
+	if u.Directory && p.from == nil {
+		if err := m.noteDirectoryUser(ctx, u); err != nil {
+			return "", nil, err
+		}
+	}
 	if err := enoughFactors(u, p.methods); err != nil {
 		return "", nil, err
 	}
@@ -172,7 +177,7 @@ func (p *proof) is(userID string) error {
 // findUser returns the user that a reference names, or nil where there is none.
 func (m *Manager) findUser(ctx context.Context, r UserRef) (*identity.User, error) {
 	if r.ID != "" {
-		return gone(m.store.Users.Get(ctx, r.ID))
+		return gone(m.userByID(ctx, r.ID))
 	}
 	domain := r.DomainID
 	if domain == "" && r.DomainName != "" {
@@ -187,6 +192,13 @@ func (m *Manager) findUser(ctx context.Context, r UserRef) (*identity.User, erro
 	}
 	if r.Name == "" || domain == "" {
 		return nil, nil
+	}
+	d, err := m.directoryOf(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	if d != nil {
+		return gone(m.directoryUser(ctx, d, r.Name))
 	}
 	return gone(m.store.Users.One(ctx, identity.By("unique_name", r.Name).And("domain_id", domain)))
 }

@@ -125,7 +125,7 @@ func (m *Manager) recall(t *identity.Token, p *token.Payload, generation int64) 
 
 func (m *Manager) note(t *identity.Token, p *token.Payload, generation int64) {
 	key := meaningKey(p)
-	if key == "" {
+	if key == "" || t.User.Directory {
 		return
 	}
 	m.mu.Lock()
@@ -138,7 +138,7 @@ func (m *Manager) note(t *identity.Token, p *token.Payload, generation int64) {
 
 // activeUser returns an enabled user of an enabled domain.
 func (m *Manager) activeUser(ctx context.Context, id string) (*identity.User, *identity.Project, error) {
-	u, err := m.store.Users.Get(ctx, id)
+	u, err := m.userByID(ctx, id)
 	if err != nil {
 		return nil, nil, notFoundAs(err, "the user is gone")
 	}
@@ -147,7 +147,7 @@ func (m *Manager) activeUser(ctx context.Context, id string) (*identity.User, *i
 		return nil, nil, notFoundAs(err, "the user's domain is gone")
 	}
 	switch {
-	case !u.Enabled || m.rules.inactive(u, m.now()):
+	case !u.Enabled || !u.Directory && m.rules.inactive(u, m.now()):
 		return nil, nil, unauthenticated("the user is disabled")
 	case !d.Enabled:
 		return nil, nil, unauthenticated("the user's domain is disabled")
@@ -260,6 +260,10 @@ func within(ids []string, have map[string]bool) []string {
 
 // roleIDs are the roles that a user has on a scope, without implied ones.
 func (m *Manager) roleIDs(ctx context.Context, userID string, groups []string, project, domain *identity.Project, system bool) ([]string, error) {
+	groups, err := m.withDirectory(ctx, userID, groups)
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case project != nil:
 		up, err := m.store.Ancestors(ctx, project)

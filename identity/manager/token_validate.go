@@ -20,6 +20,13 @@ type cached struct {
 	at         time.Time
 }
 
+// live reports whether a token must be looked into at every use: a directory
+// tells nobody that it disabled a user (OSSA-2026-007: threat 35).
+func (c *cached) live() bool {
+	t := c.token
+	return t.User.Directory || t.Trust != nil && (identity.MaybePublicID(t.Trust.TrustorID) || identity.MaybePublicID(t.Trust.TrusteeID))
+}
+
 // keep is how long what is remembered holds at most: some of it ends by time
 // alone (memberships that an identity provider gave, users who do not come).
 const keep = time.Minute
@@ -136,6 +143,9 @@ func (m *Manager) examine(ctx context.Context, p *token.Payload) (*cached, error
 }
 
 func (m *Manager) remember(key [32]byte, c *cached) {
+	if c.live() {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.cache) >= maxCached {

@@ -103,7 +103,7 @@ func (m *Manager) CreateTrust(ctx context.Context, by *identity.Token, in TrustS
 	if t.ExpiresAt != nil && !t.ExpiresAt.After(m.now()) {
 		return nil, fault.Invalidf("The 'expires_at' must not be before now.")
 	}
-	if _, err := m.store.Users.Get(ctx, t.TrusteeID); err != nil {
+	if _, err := m.userByID(ctx, t.TrusteeID); err != nil {
 		return nil, err
 	}
 	if t.ProjectID != "" {

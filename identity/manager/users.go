@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tropocloud/tropo/fault"
@@ -17,7 +18,7 @@ type UserView struct {
 
 // User returns one user.
 func (m *Manager) User(ctx context.Context, id string) (*UserView, error) {
-	u, err := m.store.Users.Get(ctx, id)
+	u, err := m.userByID(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +32,19 @@ func (m *Manager) User(ctx context.Context, id string) (*UserView, error) {
 
 // Users lists users.
 func (m *Manager) Users(ctx context.Context, q identity.Query) ([]UserView, error) {
-	list, err := m.store.Users.List(ctx, q)
+	d, some, err := m.listDirectory(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var list []identity.User
+	switch {
+	case d != nil:
+		list, err = m.directoryUsers(ctx, d, nil, q)
+	case some:
+		list, err = m.store.OwnUsers(ctx, q)
+	default:
+		list, err = m.store.Users.List(ctx, q)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +62,16 @@ func (m *Manager) UsersByPasswordExpiry(ctx context.Context, q identity.Query, o
 
 // UsersIn lists the users of a group.
 func (m *Manager) UsersIn(ctx context.Context, groupID string, q identity.Query) ([]UserView, error) {
-	list, err := m.store.UsersIn(ctx, groupID, q)
+	d, local, err := m.mapped(ctx, identity.ActorGroup, groupID)
+	if err != nil {
+		return nil, err
+	}
+	var list []identity.User
+	if d != nil {
+		list, err = m.directoryMembers(ctx, d, local, q)
+	} else {
+		list, err = m.store.UsersIn(ctx, groupID, q)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +90,7 @@ func (m *Manager) viewUsers(ctx context.Context, list []identity.User) ([]UserVi
 	out := make([]UserView, len(list))
 	for i := range list {
 		out[i].User = list[i]
-		out[i].Enabled = list[i].Enabled && !m.rules.inactive(&list[i], m.now())
+		out[i].Enabled = list[i].Enabled && (list[i].Directory || !m.rules.inactive(&list[i], m.now()))
 		if p, ok := pws[list[i].ID]; ok {
 			out[i].PasswordExpiresAt = m.rules.expiry(&list[i], &p)
 		}
@@ -81,6 +103,9 @@ func (m *Manager) viewUsers(ctx context.Context, list []identity.User) ([]UserVi
 func (m *Manager) CreateUser(ctx context.Context, u identity.User, pw *string, federated []identity.FederatedUser) (*UserView, error) {
 	u.ID, u.CreatedAt, u.UniqueName = NewID(), m.now(), u.Name
 	if err := m.checkDomain(ctx, u.DomainID); err != nil {
+		return nil, err
+	}
+	if err := m.readOnly(ctx, u.DomainID); err != nil {
 		return nil, err
 	}
 	hash := ""
@@ -144,6 +169,9 @@ func (m *Manager) checkDefaultProject(ctx context.Context, id identity.Ref) erro
 // UpdateUser stores the differences of after to before, and a new password if
 // there is one. What a change takes away from the user ends the user's tokens.
 func (m *Manager) UpdateUser(ctx context.Context, before, after *identity.User, pw *string) (*UserView, error) {
+	if before.Directory {
+		return nil, m.readOnly(ctx, before.DomainID)
+	}
 	if err := guardImmutable(before.Options, after.Options, "user", before.ID); err != nil {
 		return nil, err
 	}
@@ -207,6 +235,9 @@ func guardImmutable(before, after identity.Extra, noun, id string) error {
 
 // DeleteUser removes a user with all that is the user's.
 func (m *Manager) DeleteUser(ctx context.Context, u *identity.User) error {
+	if u.Directory {
+		return m.readOnly(ctx, u.DomainID)
+	}
 	if err := guardImmutable(u.Options, nil, "user", u.ID); err != nil {
 		return err
 	}
@@ -234,16 +265,42 @@ func (m *Manager) deleteUser(ctx context.Context, id string) error {
 
 // Group returns one group.
 func (m *Manager) Group(ctx context.Context, id string) (*identity.Group, error) {
-	return m.store.Groups.Get(ctx, id)
+	d, local, err := m.mapped(ctx, identity.ActorGroup, id)
+	if err != nil {
+		return nil, err
+	}
+	if d == nil {
+		return m.store.Groups.Get(ctx, id)
+	}
+	e, err := d.dir.GroupByID(ctx, local)
+	if err != nil {
+		return nil, d.explain(err, "group", id)
+	}
+	g := d.group(e)
+	return &g, nil
 }
 
 // Groups lists groups.
 func (m *Manager) Groups(ctx context.Context, q identity.Query) ([]identity.Group, error) {
+	d, _, err := m.listDirectory(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if d != nil {
+		return m.directoryGroups(ctx, d, "", q)
+	}
 	return m.store.Groups.List(ctx, q)
 }
 
 // GroupsOf lists the groups of a user.
 func (m *Manager) GroupsOf(ctx context.Context, userID string, q identity.Query) ([]identity.Group, error) {
+	d, local, err := m.mapped(ctx, identity.ActorUser, userID)
+	if err != nil {
+		return nil, err
+	}
+	if d != nil {
+		return m.directoryGroups(ctx, d, local, q)
+	}
 	return m.store.GroupsOf(ctx, userID, q)
 }
 
@@ -251,6 +308,9 @@ func (m *Manager) GroupsOf(ctx context.Context, userID string, q identity.Query)
 func (m *Manager) CreateGroup(ctx context.Context, g identity.Group) (*identity.Group, error) {
 	g.ID = NewID()
 	if err := m.checkDomain(ctx, g.DomainID); err != nil {
+		return nil, err
+	}
+	if err := m.readOnly(ctx, g.DomainID); err != nil {
 		return nil, err
 	}
 	return &g, m.store.Groups.Create(ctx, &g)
@@ -261,11 +321,17 @@ func (m *Manager) UpdateGroup(ctx context.Context, before, after *identity.Group
 	if after.DomainID != before.DomainID {
 		return fault.Invalidf("Cannot change Domain ID.")
 	}
+	if err := m.writableGroup(ctx, before.ID); err != nil {
+		return err
+	}
 	return m.store.Groups.Update(ctx, before.ID, before, after)
 }
 
 // DeleteGroup removes a group; its members lose what it gave them.
 func (m *Manager) DeleteGroup(ctx context.Context, id string) error {
+	if err := m.writableGroup(ctx, id); err != nil {
+		return err
+	}
 	return m.change(ctx, func(ctx context.Context) error {
 		if err := m.store.RemoveAssignments(ctx, "actor_id", id); err != nil {
 			return err
@@ -276,12 +342,26 @@ func (m *Manager) DeleteGroup(ctx context.Context, id string) error {
 
 // AddMember puts a user into a group.
 func (m *Manager) AddMember(ctx context.Context, v identity.Membership) error {
+	if err := m.writableMember(ctx, v); err != nil {
+		return err
+	}
 	return m.change(ctx, func(ctx context.Context) error { return m.store.AddMember(ctx, v) })
 }
 
 // CheckMember is fault.NotFound unless the user is in the group.
 func (m *Manager) CheckMember(ctx context.Context, v identity.Membership) error {
-	ok, err := m.store.IsMember(ctx, v)
+	d, _, err := m.mapped(ctx, identity.ActorUser, v.UserID)
+	if err != nil {
+		return err
+	}
+	ok := false
+	if d != nil {
+		var in []string
+		in, err = m.groupsInDirectory(ctx, v.UserID)
+		ok = slices.Contains(in, v.GroupID)
+	} else {
+		ok, err = m.store.IsMember(ctx, v)
+	}
 	if err == nil && !ok {
 		return fault.New(fault.NotFound, "Could not find user '%s' in group '%s'.", v.UserID, v.GroupID)
 	}
@@ -290,5 +370,8 @@ func (m *Manager) CheckMember(ctx context.Context, v identity.Membership) error 
 
 // RemoveMember takes a user out of a group.
 func (m *Manager) RemoveMember(ctx context.Context, v identity.Membership) error {
+	if err := m.writableMember(ctx, v); err != nil {
+		return err
+	}
 	return m.change(ctx, func(ctx context.Context) error { return m.store.RemoveMember(ctx, v) })
 }
