@@ -46,6 +46,11 @@ type Options struct {
 	OptionalProject bool
 	// RequestIDHeader is an older name beside X-Openstack-Request-Id.
 	RequestIDHeader string
+	// Once answers repeated requests with an Idempotency-Key; nil: the header
+	// means nothing.
+	Once *Once
+	// PlainIDs says that the service's ids are UUIDs without dashes.
+	PlainIDs bool
 	// AuthURL goes into WWW-Authenticate.
 	AuthURL string
 	Log     *slog.Logger // nil: slog.Default
@@ -178,7 +183,7 @@ func (a *API) answer(r *Request) (res any, err error) {
 	if err := a.admit(r); err != nil {
 		return nil, err
 	}
-	return r.route.Handler(r)
+	return a.handle(r)
 }
 
 // locate finds the node for the path; parameter values go into r.vars later,
