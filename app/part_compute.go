@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 
+	"github.com/tropocloud/tropo/cluster"
 	computeagent "github.com/tropocloud/tropo/compute/agent"
 	computeapi "github.com/tropocloud/tropo/compute/api"
 	"github.com/tropocloud/tropo/compute/driver"
@@ -13,6 +14,9 @@ import (
 )
 
 func startCompute(ctx context.Context, s *System) error {
+	if !s.has(cluster.Control) {
+		return nil
+	}
 	d, err := s.openDB(ctx, "compute")
 	if err != nil {
 		return err
@@ -52,8 +56,21 @@ func startCompute(ctx context.Context, s *System) error {
 	return s.publish("compute", computeapi.V2(api))
 }
 
+// startHypervisor starts the agent of a node that runs guests. It has the bus,
+// the APIs of the control nodes and the node's switch, and no database.
 func startHypervisor(ctx context.Context, s *System) error {
-	q, err := qemu.New(ctx, qemuConfig(s.state, s.plane.daemons, s.o.Config.Accelerator, s.log))
+	if !s.has(cluster.Compute) {
+		return nil
+	}
+	c := qemuConfig(s.state, s.plane.daemons, s.o.Config.Accelerator, s.log)
+	address, user := "127.0.0.1", "nova"
+	if !s.member.alone() {
+		c.Hostname, address = s.host, s.member.Management.String()
+	}
+	if s.member.User != "" {
+		user = s.member.User
+	}
+	q, err := qemu.New(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -63,7 +80,7 @@ func startHypervisor(ctx context.Context, s *System) error {
 		return err
 	}
 	a, err := computeagent.New(ctx, computeagent.Options{
-		Host: s.host, IP: "127.0.0.1", Driver: q, Bus: s.bus, Session: s.session("nova"), Cache: cache, Inspect: computeagent.Inspect,
+		Host: s.host, IP: address, Driver: q, Bus: s.bus, Session: s.session(user), Cache: cache, Inspect: computeagent.Inspect,
 		WorkDir: s.state.Path("compute", "work"), Config: s.o.Config.Compute, Log: s.log,
 	})
 	if err != nil {

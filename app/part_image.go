@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 
+	"github.com/tropocloud/tropo/cluster"
 	imageapi "github.com/tropocloud/tropo/image/api"
 	imagedriver "github.com/tropocloud/tropo/image/driver"
 	"github.com/tropocloud/tropo/image/driver/file"
@@ -12,6 +13,9 @@ import (
 )
 
 func startImage(ctx context.Context, s *System) error {
+	if !s.has(cluster.Control) {
+		return nil
+	}
 	d, err := s.openDB(ctx, "image")
 	if err != nil {
 		return err

@@ -43,6 +43,18 @@ type BirthStep struct {
 	Error    string    `db:"error_text"`
 }
 
+// The types and statuses of migrations that more than one place knows.
+const (
+	MigrationResize     = "resize"
+	MigrationEvacuation = "evacuation"
+	MigrationMigrating  = "migrating"
+	MigrationFinished   = "finished"
+	MigrationAccepted   = "accepted"
+	MigrationDone       = "done"      // the server lives on its new host
+	MigrationCompleted  = "completed" // and the old one has removed it
+	MigrationFailed     = "failed"
+)
+
 // Migration is a move or a resize of a server.
 type Migration struct {
 	ID          int64     `db:"id"`
@@ -50,7 +62,7 @@ type Migration struct {
 	ServerID    string    `db:"server_id"`
 	ProjectID   string    `db:"project_id"`
 	UserID      string    `db:"user_id"`
-	Type        string    `db:"type"`   // resize
+	Type        string    `db:"type"`   // resize, evacuation
 	Status      string    `db:"status"` // migrating, finished, confirmed, reverted, error
 	SourceHost  string    `db:"source_host"`
 	SourceNode  string    `db:"source_node"`

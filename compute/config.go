@@ -21,6 +21,7 @@ type Config struct {
 	PlugFatal      bool          `config:"vif_plugging_is_fatal" default:"false" help:"Fail the server when its ports do not come up in time."`
 	ShutdownGrace  time.Duration `config:"shutdown_timeout" default:"60" help:"How long a guest may take to shut down before it is ended by force."`
 	BuildTimeout   time.Duration `config:"instance_build_timeout" default:"600" help:"How long fetching an image or starting a guest may take."`
+	ResumeGuests   bool          `config:"resume_guests_state_on_host_boot" default:"true" help:"Start the guests that ran before their host went down when it is back."`
 	Reclaim        time.Duration `config:"reclaim_instance_interval" default:"0" help:"How long a deleted server can be restored; 0: it is gone at once."`
 	HistoryDays    int           `config:"history_days" default:"30" min:"1" help:"How many days deleted servers are listed."`
 	HistoryMax     int           `config:"history_max" default:"100000" min:"1000" help:"How many deleted servers are listed at most."`

@@ -25,8 +25,10 @@ const (
 
 // The methods of the manager, called by agents.
 const (
+	MethodBeat   = "beat"   // Beat → BeatAnswer
 	MethodReport = "report" // Report → ReportAnswer
 	MethodGuests = "guests" // GuestsReport → GuestsAnswer
+	MethodOrder  = "order"  // Order: may the guest be made, or started?
 )
 
 // GuestRequest names a guest.
@@ -34,9 +36,11 @@ type GuestRequest struct {
 	ServerID string `json:"server_id"`
 }
 
-// SpawnRequest is all that an agent needs to make a guest.
+// SpawnRequest is all that an agent needs to make a guest. Order is what the
+// agent asks about right before it makes it.
 type SpawnRequest struct {
 	ServerID    string            `json:"server_id"`
+	Order       string            `json:"order"`
 	Name        string            `json:"name"`
 	Hostname    string            `json:"hostname"`
 	Flavor      Flavor            `json:"flavor"`
@@ -117,7 +121,27 @@ type ResizeRequest struct {
 	Flavor   Flavor `json:"flavor"`
 }
 
-// Report is an agent's sign of life.
+// Order is an agent's question whether it may make a guest as it was told, or
+// start one that it has (ID is empty): a refusal is a fault of kind Conflict.
+// An order that was late is void by then, so that no guest runs twice.
+type Order struct {
+	ServerID string `json:"server_id"`
+	Host     string `json:"host"`
+	ID       string `json:"id,omitempty"`
+}
+
+// Beat is an agent's sign of life when nothing changed on its host.
+type Beat struct {
+	Host string `json:"host"`
+}
+
+// BeatAnswer is what the manager wants to hear again, as after a silence.
+type BeatAnswer struct {
+	Report bool `json:"report,omitempty"` // a Report
+	Guests bool `json:"guests,omitempty"` // all guests
+}
+
+// Report is an agent's sign of life with what its host has.
 type Report struct {
 	Host      string    `json:"host"`
 	Node      string    `json:"node"`
@@ -127,7 +151,8 @@ type Report struct {
 
 // ReportAnswer tells the agent what the manager thinks of it.
 type ReportAnswer struct {
-	Synced bool `json:"synced"` // placement knows the inventory
+	Synced bool `json:"synced"`           // placement knows the inventory
+	Guests bool `json:"guests,omitempty"` // all guests shall be reported
 }
 
 // GuestsReport is what an agent found on its host.
@@ -136,14 +161,17 @@ type GuestsReport struct {
 	BootID string      `json:"boot_id"`
 	Start  bool        `json:"start"` // the first of this agent
 	Guests []GuestInfo `json:"guests"`
-	// Partial says that Guests are only those with news.
+	// Partial says that Guests are only those with news; one that is gone does
+	// not exist.
 	Partial bool `json:"partial"`
 }
 
 // GuestsAnswer is what the agent shall do about it.
 type GuestsAnswer struct {
-	Destroy []string `json:"destroy,omitempty"` // deleted while the agent was away
+	Destroy []string `json:"destroy,omitempty"` // deleted, or moved to another host, while the agent was away
 	Start   []string `json:"start,omitempty"`   // ran before the host went down
+	// Again are guests that could not be compared yet.
+	Again []string `json:"again,omitempty"`
 }
 
 // Diagnostics are a running guest's counters.

@@ -48,10 +48,16 @@ type Agent struct {
 	host driver.Host
 	boot string
 
+	nudge chan struct{} // the guests shall be looked at now
+
 	mu      sync.Mutex
 	running map[string]map[int]context.CancelFunc // long calls by server
 	next    int
-	nudge   chan struct{}
+	told    map[string]compute.GuestInfo // what the manager knows of guests
+	looks   int                          // since all guests were told
+	all     bool                         // the next look tells all guests
+	clock   int                          // counts spawns
+	spawned map[string]int               // when guests were made, by clock
 }
 
 // New makes an agent over a driver that works.
@@ -71,7 +77,10 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 			return nil, err
 		}
 	}
-	return &Agent{o: o, host: h, boot: bootID(), running: map[string]map[int]context.CancelFunc{}, nudge: make(chan struct{}, 1)}, nil
+	return &Agent{
+		o: o, host: h, boot: bootID(), nudge: make(chan struct{}, 1), running: map[string]map[int]context.CancelFunc{},
+		told: map[string]compute.GuestInfo{}, spawned: map[string]int{},
+	}, nil
 }
 
 // cleanDir makes dir and removes what an earlier agent left in it.
@@ -92,8 +101,13 @@ func bootID() string {
 	return strings.TrimSpace(string(b))
 }
 
-// Run serves the manager's messages and reports until ctx ends.
+// Run serves the manager's messages and reports until ctx ends. It begins by
+// asking which of the guests that it finds shall be there.
 func (a *Agent) Run(ctx context.Context) error {
+	a.settle(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
 	stop, err := a.o.Bus.Serve(ctx, compute.TopicAgent, a.o.Host, a.mux().Serve)
 	if err != nil {
 		return fmt.Errorf("serve the agent of %s: %w", a.o.Host, err)

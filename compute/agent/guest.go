@@ -24,6 +24,10 @@ func (a *Agent) spawn(ctx context.Context, in compute.SpawnRequest) (compute.Gue
 	if err := a.images(ctx, in, &spec); err != nil {
 		return compute.GuestInfo{}, gone(ctx, err)
 	}
+	a.spawning(in.ServerID)
+	if err := a.allowed(ctx, in.ServerID, in.Order); err != nil {
+		return compute.GuestInfo{}, gone(ctx, err)
+	}
 	sctx, done := obs.StepContext(ctx, 29, "", obs.Detail(a.host.HypervisorType+" on "+a.o.Host))
 	err := a.o.Driver.Spawn(sctx, spec)
 	done(err)
@@ -52,12 +56,22 @@ func vif(i compute.Interface) driver.VIF {
 
 // destroy ends a guest and removes all of it.
 func (a *Agent) destroy(ctx context.Context, in compute.GuestRequest) (struct{}, error) {
-	return struct{}{}, a.o.Driver.Destroy(ctx, in.ServerID, false)
+	err := a.o.Driver.Destroy(ctx, in.ServerID, false)
+	if err == nil {
+		a.forget(in.ServerID)
+	}
+	return struct{}{}, err
 }
 
 // power changes what a guest does and returns what it does then.
 func (a *Agent) power(ctx context.Context, in compute.PowerRequest) (compute.GuestInfo, error) {
 	d, id := a.o.Driver, in.ServerID
+	switch in.Op {
+	case compute.PowerOn, compute.PowerRebootSoft, compute.PowerRebootHard, compute.PowerUnpause, compute.PowerResume:
+		if err := a.allowed(ctx, id, ""); err != nil {
+			return compute.GuestInfo{}, err
+		}
+	}
 	var err error
 	switch in.Op {
 	case compute.PowerOn:

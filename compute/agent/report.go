@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 
@@ -13,16 +15,41 @@ import (
 	"github.com/tropocloud/tropo/fault"
 )
 
+// fullEvery is how often the whole inventory is told although nothing changed
+// that placement is told: the uptime is only in there.
+const fullEvery = 10 * time.Minute
+
+// callTime bounds a question to the manager.
+const callTime = 30 * time.Second
+
 // reportLoop tells the manager what the host has: often until placement knows
-// it, then as a sign of life.
+// it, when it changes, and when the manager asks. Between that it gives signs
+// of life, which are small.
 func (a *Agent) reportLoop(ctx context.Context) {
 	pause := 100 * time.Millisecond
+	var told *compute.Inventory // nil: a full report is due
+	var at time.Time
 	for {
-		answer, err := a.report(ctx)
+		inv, err := a.inventory(ctx)
+		if err == nil {
+			if told == nil || time.Since(at) > fullEvery || changed(*told, inv.Inventory) {
+				var answer compute.ReportAnswer
+				if answer, err = a.report(ctx, inv); err == nil && answer.Synced {
+					told, at = &inv.Inventory, time.Now()
+				}
+				a.wantGuests(answer.Guests)
+			} else {
+				var answer compute.BeatAnswer
+				if answer, err = a.beat(ctx); err == nil && answer.Report {
+					told = nil
+				}
+				a.wantGuests(answer.Guests)
+			}
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err == nil && answer.Synced:
+		case err == nil && told != nil:
 			pause = a.o.Config.ReportInterval
 		default:
 			pause = min(2*pause, time.Second, a.o.Config.ReportInterval)
@@ -30,16 +57,28 @@ func (a *Agent) reportLoop(ctx context.Context) {
 				a.o.Log.LogAttrs(ctx, slog.LevelWarn, "the manager did not take the host's report", slog.String("host", a.o.Host), slog.String("error", err.Error()))
 			}
 		}
-		if !wait(ctx, pause, nil) {
+		if !wait(ctx, jitter(pause), nil) {
 			return
 		}
 	}
 }
 
-func (a *Agent) report(ctx context.Context) (compute.ReportAnswer, error) {
+// jitter is d, up to a tenth more or less, so that hosts that were started
+// together do not report together.
+func jitter(d time.Duration) time.Duration {
+	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d)) //nolint:gosec // no secret
+}
+
+// changed compares what is worth a full report.
+func changed(a, b compute.Inventory) bool {
+	a.Uptime = b.Uptime
+	return !reflect.DeepEqual(a, b)
+}
+
+func (a *Agent) inventory(ctx context.Context) (compute.Report, error) {
 	h, err := a.o.Driver.Host(ctx)
 	if err != nil {
-		return compute.ReportAnswer{}, err
+		return compute.Report{}, err
 	}
 	c := &a.o.Config
 	in := compute.Report{Host: a.o.Host, Node: h.Hostname, BootID: a.boot, Inventory: compute.Inventory{
@@ -51,9 +90,29 @@ func (a *Agent) report(ctx context.Context) (compute.ReportAnswer, error) {
 	if in.Node == "" {
 		in.Node = a.o.Host
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	return in, nil
+}
+
+func (a *Agent) report(ctx context.Context, in compute.Report) (compute.ReportAnswer, error) {
+	return ask[compute.ReportAnswer](ctx, a, compute.MethodReport, in)
+}
+
+func (a *Agent) beat(ctx context.Context) (compute.BeatAnswer, error) {
+	return ask[compute.BeatAnswer](ctx, a, compute.MethodBeat, compute.Beat{Host: a.o.Host})
+}
+
+// ask asks any manager.
+func ask[T any](ctx context.Context, a *Agent, method string, in any) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	return bus.Do[compute.ReportAnswer](ctx, a.o.Bus, bus.Target{Topic: compute.TopicManager}, compute.MethodReport, in)
+	return bus.Do[T](ctx, a.o.Bus, bus.Target{Topic: compute.TopicManager}, method, in)
+}
+
+// allowed asks the manager whether a guest may be made or started here: after a
+// while without a connection it may live elsewhere by now, or nowhere.
+func (a *Agent) allowed(ctx context.Context, serverID, order string) error {
+	_, err := ask[struct{}](ctx, a, compute.MethodOrder, compute.Order{ServerID: serverID, Host: a.o.Host, ID: order})
+	return err
 }
 
 // uptime is a line as uptime(1) prints it.
@@ -74,91 +133,4 @@ func uptime(now time.Time) string {
 	}
 	return fmt.Sprintf(" %s up %d days, %2d:%02d,  0 users,  load average: %s, %s, %s",
 		now.UTC().Format("15:04:05"), days, minutes/60, minutes%60, f[0], f[1], f[2])
-}
-
-// eventLoop passes on what guests do by themselves.
-func (a *Agent) eventLoop(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case e, ok := <-a.o.Driver.Events():
-			if !ok {
-				return
-			}
-			i, err := a.info(ctx, e.ServerID)
-			if err == nil && i.Exists {
-				err = a.tell(ctx, compute.GuestsReport{Guests: []compute.GuestInfo{i}, Partial: true})
-			}
-			if err != nil && ctx.Err() == nil { // the periodic look mends it
-				a.o.Log.LogAttrs(ctx, slog.LevelInfo, "an event of a guest was not passed on", slog.String("server", e.ServerID), slog.String("error", err.Error()))
-			}
-		}
-	}
-}
-
-// syncLoop compares the guests of the host with what they should be, at the
-// start and then now and then.
-func (a *Agent) syncLoop(ctx context.Context) {
-	start := true
-	for {
-		pause := a.o.Config.SyncInterval
-		err := a.sync(ctx, start)
-		if err != nil && ctx.Err() == nil {
-			if !fault.Is(err, fault.Unavailable) {
-				a.o.Log.LogAttrs(ctx, slog.LevelWarn, "the host's guests were not compared", slog.String("host", a.o.Host), slog.String("error", err.Error()))
-			}
-			if start {
-				pause = min(pause, 500*time.Millisecond)
-			}
-		}
-		start = start && err != nil
-		if !wait(ctx, pause, a.nudge) {
-			return
-		}
-	}
-}
-
-func (a *Agent) sync(ctx context.Context, start bool) error {
-	list, err := a.o.Driver.List(ctx)
-	if err != nil {
-		return err
-	}
-	in := compute.GuestsReport{Start: start}
-	used := map[string]bool{}
-	for _, i := range list {
-		in.Guests = append(in.Guests, guestInfo(i))
-		used[i.ImageID] = true
-	}
-	if err := a.tell(ctx, in); err != nil {
-		return err
-	}
-	if a.o.Cache != nil {
-		_, err = a.o.Cache.Prune(ctx, used, 24*time.Hour)
-	}
-	return err
-}
-
-// tell reports guests and does what the manager answers.
-func (a *Agent) tell(ctx context.Context, in compute.GuestsReport) error {
-	in.Host, in.BootID = a.o.Host, a.boot
-	cctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	answer, err := bus.Do[compute.GuestsAnswer](cctx, a.o.Bus, bus.Target{Topic: compute.TopicManager}, compute.MethodGuests, in)
-	cancel()
-	if err != nil {
-		return err
-	}
-	for _, id := range answer.Destroy {
-		a.o.Log.LogAttrs(ctx, slog.LevelInfo, "destroying a guest that was deleted while this host was away", slog.String("server", id))
-		if err := a.o.Driver.Destroy(ctx, id, false); err != nil {
-			return err
-		}
-	}
-	for _, id := range answer.Start {
-		a.o.Log.LogAttrs(ctx, slog.LevelInfo, "starting a guest that ran before the host went down", slog.String("server", id))
-		if err := a.o.Driver.PowerOn(ctx, id); err != nil && !fault.Is(err, fault.NotFound) {
-			return err
-		}
-	}
-	return nil
 }

@@ -34,7 +34,9 @@ type Options struct {
 	AuthURL      string
 	Log          *slog.Logger
 	Metrics      *obs.Metrics
-	Tracing      *obs.Tracing
+	// Once answers repeated requests with an Idempotency-Key; nil: none.
+	Once    *rest.Once
+	Tracing *obs.Tracing
 }
 
 // api holds what handlers need.
@@ -60,7 +62,7 @@ func New(mgr *manager.Manager, o Options) (*rest.API, error) {
 		Service: "compute", Routes: a.routes(), Errors: rest.NovaErrors{}, Validator: o.Validator, Enforcer: enforcer,
 		Microversions: &rest.Microversions{Service: "compute", Legacy: "X-OpenStack-Nova-API-Version", Min: rest.V(MinVersion), Max: rest.V(MaxVersion)},
 		Schemas:       s.files, PublicURL: o.PublicURL, OptionalProject: true, RequestIDHeader: "X-Compute-Request-Id", AuthURL: o.AuthURL,
-		Log: o.Log, Metrics: o.Metrics, Tracing: o.Tracing,
+		Log: o.Log, Metrics: o.Metrics, Tracing: o.Tracing, Once: o.Once,
 	})
 }
 

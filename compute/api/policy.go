@@ -26,6 +26,7 @@ func rules() []policy.Rule {
 			"os-extended-server-attributes", "servers:index:get_all_tenants", "servers:detail:get_all_tenants", "servers:create:forced_host", "compute:servers:create:requested_destination",
 			"servers:show:host_status", "os-admin-actions:reset_state", "os-hosts:list", "os-hosts:show", "os-hypervisors:list", "os-hypervisors:list-detail", "os-hypervisors:show", "os-hypervisors:statistics",
 			"os-hypervisors:uptime", "os-hypervisors:search", "os-hypervisors:servers", "os-services:list", "os-services:update", "os-services:delete", "os-migrations:index",
+			"os-evacuate", "servers:migrations:index", "servers:migrations:show",
 			"os-aggregates:index", "os-aggregates:show", "os-aggregates:create", "os-aggregates:update", "os-aggregates:delete", "os-aggregates:add_host", "os-aggregates:remove_host", "os-aggregates:set_metadata",
 			"os-availability-zone:detail", "os-flavor-manage:create", "os-flavor-manage:update", "os-flavor-manage:delete", "os-flavor-extra-specs:create", "os-flavor-extra-specs:update", "os-flavor-extra-specs:delete",
 			"os-flavor-access", "os-flavor-access:add_tenant_access", "os-flavor-access:remove_tenant_access", "os-quota-sets:update", "os-quota-sets:delete", "os-quota-class-sets:show", "os-quota-class-sets:update",

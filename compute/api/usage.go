@@ -212,7 +212,7 @@ func migrationPage(r *rest.Request, w *db.Cond, limit *int) error {
 
 func migrationDoc(r *rest.Request, g *compute.Migration) m {
 	doc := m{
-		"id": g.ID, "instance_uuid": g.ServerID, "status": g.Status, "source_compute": g.SourceHost, "source_node": g.SourceNode, "dest_compute": g.DestHost, "dest_node": g.DestNode,
+		"id": g.ID, "instance_uuid": g.ServerID, "status": g.Status, "source_compute": g.SourceHost, "source_node": g.SourceNode, "dest_compute": orNull(g.DestHost), "dest_node": orNull(g.DestNode),
 		"dest_host": nil, "old_instance_type_id": intOrNull(g.OldFlavorID), "new_instance_type_id": intOrNull(g.NewFlavorID), "created_at": micros(&g.CreatedAt), "updated_at": micros(&g.UpdatedAt),
 	}
 	if from(r, "2.23") {

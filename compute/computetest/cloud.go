@@ -337,7 +337,7 @@ func (c *Cloud) Leaks(given ...string) []string {
 	c.T.Helper()
 	ctx := context.Background()
 	var out []string
-	for _, table := range []string{"servers", "server_ports", "server_tags", "sagas"} {
+	for _, table := range []string{"servers", "server_ports", "server_tags", "spawn_orders", "sagas"} {
 		n, err := db.Count(ctx, c.opts.DB, "SELECT count(*) FROM "+table)
 		c.must(err)
 		if n > 0 {

@@ -156,7 +156,9 @@ func (p *Peers) allocate(consumer string, in m, dry bool) bool {
 		next.By[id] = res
 	}
 	if !dry {
-		p.Allocations[consumer] = next
+		if p.Allocations[consumer] = next; len(next.By) == 0 {
+			delete(p.Allocations, consumer)
+		}
 	}
 	return true
 }

@@ -34,6 +34,8 @@ func stories() []story {
 		{saga: "server-delete", act: "delete"},
 		{saga: "server-power", act: m{"os-stop": nil}, want: "SHUTOFF"},
 		{saga: "server-rebuild", act: m{"rebuild": m{"imageRef": computetest.ImageID}}, want: "ACTIVE"},
+		{saga: "server-evacuate", before: []string{"down"}, act: m{"evacuate": m{"onSharedStorage": false}}, want: "ACTIVE"},
+		{saga: "server-evacuate", undo: true, before: []string{"down"}, act: m{"evacuate": m{"onSharedStorage": false}}, want: "ERROR", fail: "Spawn", last: "guest"},
 		{saga: "server-resize", act: resize, want: "VERIFY_RESIZE"},
 		{saga: "server-resize", undo: true, act: resize, want: "ACTIVE", fail: "Resize", last: "guest"},
 		{saga: "server-resize-confirm", before: []string{"resize"}, act: m{"confirmResize": nil}, want: "ACTIVE"},
@@ -106,7 +108,11 @@ func crash(t *testing.T, st story, step string, when task.When) {
 		}
 		return nil
 	}
-	c = cloud(t, computetest.Options{DB: dbtest.New(t), Hook: hook, Fail: fail})
+	o := computetest.Options{DB: dbtest.New(t), Hook: hook, Fail: fail}
+	if st.saga == "server-evacuate" {
+		o.Hosts = []string{"host1", "host2"}
+	}
+	c = cloud(t, o)
 	c.Flavor()
 	c.Must(200, computetest.Admin, "", "POST", "/v2.1/flavors", m{"flavor": m{"id": "2", "name": "m1.small", "ram": 1024, "vcpus": 2, "disk": 2}})
 	port := c.Peers.AddPort()
@@ -124,7 +130,11 @@ func crash(t *testing.T, st story, step string, when task.When) {
 	case string:
 		special(t, c, id, act)
 	default:
-		if a := c.Call(computetest.Member, "", "POST", "/v2.1/servers/"+id+"/action", act); a.Code >= 300 {
+		who := computetest.Member
+		if st.saga == "server-evacuate" {
+			who = computetest.Admin
+		}
+		if a := c.Call(who, "", "POST", "/v2.1/servers/"+id+"/action", act); a.Code >= 300 {
 			t.Fatalf("%v: %d %s", act, a.Code, a.Text)
 		}
 	}
@@ -156,6 +166,8 @@ func prepare(t *testing.T, c *computetest.Cloud, st story, more m) string {
 		case "resize":
 			c.Must(202, computetest.Member, "", "POST", "/v2.1/servers/"+id+"/action", m{"resize": m{"flavorRef": "2"}})
 			c.Status(id, "VERIFY_RESIZE")
+		case "down":
+			c.Must(200, computetest.Admin, "2.11", "PUT", "/v2.1/os-services/force-down", m{"binary": "nova-compute", "host": hostOf(c, id), "forced_down": true})
 		case "shelve":
 			c.Must(202, computetest.Member, "", "POST", "/v2.1/servers/"+id+"/action", m{"shelve": nil})
 			c.Status(id, "SHELVED_OFFLOADED")
@@ -183,4 +195,10 @@ func special(t *testing.T, c *computetest.Cloud, id, act string) {
 		})
 		t.Cleanup(wg.Wait)
 	}
+}
+
+func hostOf(c *computetest.Cloud, id string) string {
+	c.T.Helper()
+	host, _ := c.Must(200, computetest.Admin, "", "GET", "/v2.1/servers/"+id, nil).Get("server", "OS-EXT-SRV-ATTR:host").(string)
+	return host
 }

@@ -2,8 +2,6 @@ package manager
 
 import (
 	"context"
-	"log/slog"
-	"reflect"
 	"strconv"
 	"time"
 
@@ -13,94 +11,82 @@ import (
 	"github.com/tropocloud/tropo/fault"
 )
 
-// agentReport notes an agent's sign of life and brings placement up to date
-// when the host changed.
-func (m *Manager) agentReport(ctx context.Context, in compute.Report) (compute.ReportAnswer, error) {
-	if in.Host == "" || in.Node == "" {
-		return compute.ReportAnswer{}, fault.Invalidf("The report names no host.")
-	}
-	if err := m.store.Seen(ctx, in.Host, compute.BinaryCompute, db.Now()); err != nil {
-		return compute.ReportAnswer{}, err
-	}
-	old, err := m.store.NodeByName(ctx, in.Node)
-	if err != nil && !isMissing(err) {
-		return compute.ReportAnswer{}, err
-	}
-	if old != nil && old.Host != in.Host {
-		return compute.ReportAnswer{}, fault.Conflictf("The hypervisor %s belongs to the host %s.", in.Node, old.Host)
-	}
-	synced := old != nil && old.Synced && sameInventory(old.Inventory, in.Inventory)
-	boot := in.BootID
-	if old != nil {
-		boot = old.BootID // changed by agentGuests, which starts the guests
-	}
-	n, err := m.store.SaveNode(ctx, in.Host, in.Node, boot, in.Inventory, synced)
-	if err != nil || synced {
-		return compute.ReportAnswer{Synced: synced}, err
-	}
-	if err := m.syncProvider(ctx, n); err != nil {
-		m.log.LogAttrs(ctx, slog.LevelInfo, "placement does not know the host yet", slog.String("host", in.Host), slog.String("error", err.Error()))
-		return compute.ReportAnswer{}, nil
-	}
-	return compute.ReportAnswer{Synced: true}, m.store.NodeSynced(ctx, n.UUID)
-}
-
-// sameInventory compares what placement is told.
-func sameInventory(a, b compute.Inventory) bool {
-	a.Uptime, a.FreeDiskGB, a.IP = b.Uptime, b.FreeDiskGB, b.IP
-	return reflect.DeepEqual(a, b)
-}
-
 // agentGuests compares the guests of a host with the servers that should be
 // there.
 func (m *Manager) agentGuests(ctx context.Context, in compute.GuestsReport) (compute.GuestsAnswer, error) {
+	var out compute.GuestsAnswer
 	servers, err := m.store.ServersOnHost(ctx, in.Host)
 	if err != nil {
-		return compute.GuestsAnswer{}, err
+		return out, err
 	}
 	restarted, err := m.restarted(ctx, &in)
 	if err != nil {
-		return compute.GuestsAnswer{}, err
+		return out, err
+	}
+	if !in.Partial {
+		in.Guests = withMissing(in.Guests, servers)
 	}
 	byID := map[string]*compute.Server{}
 	for i := range servers {
 		byID[servers[i].ID] = &servers[i]
 	}
-	var out compute.GuestsAnswer
 	var unknown []string
-	seen := map[string]bool{}
 	for _, g := range in.Guests {
-		seen[g.ServerID] = true
 		s := byID[g.ServerID]
 		if s == nil {
-			unknown = append(unknown, g.ServerID)
+			if g.Exists || !in.Partial {
+				unknown = append(unknown, g.ServerID)
+			}
 			continue
 		}
-		start, err := m.compare(ctx, s, g, restarted)
+		next, err := m.compare(ctx, s, g, restarted && g.Exists)
 		if err != nil {
 			return out, err
 		}
-		if start {
+		switch next {
+		case doStart:
 			out.Start = append(out.Start, s.ID)
+		case doLater:
+			out.Again = append(out.Again, s.ID)
 		}
 	}
-	if !in.Partial {
-		for i := range servers {
-			if !seen[servers[i].ID] {
-				if _, err := m.compare(ctx, &servers[i], compute.GuestInfo{ServerID: servers[i].ID}, false); err != nil {
-					return out, err
-				}
-			}
-		}
+	var later []string
+	if out.Destroy, later, err = m.judge(ctx, in.Host, unknown); err != nil {
+		return out, err
 	}
-	out.Destroy, err = m.leftovers(ctx, in.Host, unknown)
-	return out, err
+	out.Again = append(out.Again, later...)
+	if in.Partial {
+		return out, nil
+	}
+	return out, m.store.CompleteEvacuations(ctx, in.Host, unknown)
 }
 
-// restarted reports whether the machine started anew since its last report.
+// withMissing adds the servers that have no guest to the guests of a host.
+func withMissing(guests []compute.GuestInfo, servers []compute.Server) []compute.GuestInfo {
+	seen := map[string]bool{}
+	for _, g := range guests {
+		seen[g.ServerID] = true
+	}
+	for i := range servers {
+		if !seen[servers[i].ID] {
+			guests = append(guests, compute.GuestInfo{ServerID: servers[i].ID})
+		}
+	}
+	return guests
+}
+
+// restarted reports whether the machine started anew since its last report, and
+// its guests may be started again: not while an operator says that it is down.
 func (m *Manager) restarted(ctx context.Context, in *compute.GuestsReport) (bool, error) {
 	if !in.Start {
 		return false, nil
+	}
+	svc, err := m.store.ServiceOn(ctx, in.Host, compute.BinaryCompute)
+	if isMissing(err) || err == nil && svc.ForcedDown {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
 	}
 	nodes, err := m.store.Nodes(ctx)
 	if err != nil {
@@ -110,7 +96,7 @@ func (m *Manager) restarted(ctx context.Context, in *compute.GuestsReport) (bool
 		n := &nodes[i]
 		if n.Host == in.Host && n.BootID != in.BootID {
 			_, err := m.store.SaveNode(ctx, n.Host, n.Name, in.BootID, n.Inventory, n.Synced)
-			return err == nil && n.BootID != "" && in.BootID != "", err
+			return err == nil && n.BootID != "" && in.BootID != "" && m.conf.ResumeGuests, err
 		}
 	}
 	return false, nil
@@ -120,24 +106,36 @@ func (m *Manager) restarted(ctx context.Context, in *compute.GuestsReport) (bool
 // report is believed against it.
 const settleTime = 2 * time.Second
 
+// what is to be done about a guest after it was compared.
+type verdict int
+
+const (
+	doNothing verdict = iota
+	doStart           // it ran before its host went down
+	doLater           // its server is being changed: compare it again
+)
+
 // compare brings a server's states in line with its guest, unless something is
-// being done to it. It reports whether the guest should be started.
-func (m *Manager) compare(ctx context.Context, s *compute.Server, g compute.GuestInfo, restarted bool) (start bool, err error) {
-	if s.TaskState != "" || s.PowerState == g.PowerState && !(restarted && s.VMState == compute.StateActive) {
-		return false, nil
+// being done to it.
+func (m *Manager) compare(ctx context.Context, s *compute.Server, g compute.GuestInfo, restarted bool) (verdict, error) {
+	if s.TaskState != "" {
+		return doLater, nil
+	}
+	if s.PowerState == g.PowerState && !(restarted && s.VMState == compute.StateActive) {
+		return doNothing, nil
 	}
 	// What the agent saw may be older than what was done since: the next look
 	// decides.
 	if db.Now().Sub(s.UpdatedAt) < settleTime {
-		return false, nil
+		return doLater, nil
 	}
 	active, err := m.tasks.Active(ctx, s.ID)
 	if err != nil || len(active) > 0 {
-		return false, err
+		return doLater, err
 	}
 	down := g.PowerState == compute.PowerShutdown || g.PowerState == compute.PowerCrashed
 	if restarted && down && s.VMState == compute.StateActive {
-		return true, nil
+		return doStart, nil
 	}
 	set := db.Set{"power_state": g.PowerState}
 	switch {
@@ -152,38 +150,54 @@ func (m *Manager) compare(ctx context.Context, s *compute.Server, g compute.Gues
 	if ok {
 		m.notify(ctx, compute.EventUpdate, s)
 	}
-	return false, err
+	return doNothing, err
 }
 
-// leftovers are the guests of a host that are surely nobody's: their servers
-// were deleted, or live elsewhere by now. Guests that were never ours stay.
+// leftovers are the guests of a host that are surely nobody's, see judge.
 func (m *Manager) leftovers(ctx context.Context, host string, ids []string) ([]string, error) {
+	gone, _, err := m.judge(ctx, host, ids)
+	return gone, err
+}
+
+// judge says which guests of a host are surely nobody's: their servers were
+// deleted, or live elsewhere by now. Guests that were never ours stay; later are
+// those of which nothing can be said yet.
+func (m *Manager) judge(ctx context.Context, host string, ids []string) (gone, later []string, err error) {
 	if len(ids) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	deleted, err := m.store.ServersInHistory(ctx, ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	elsewhere, err := m.store.ServersByID(ctx, ids)
+	alive, err := m.store.ServersByID(ctx, ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []string
 	for id := range deleted {
-		out = append(out, id)
+		gone = append(gone, id)
 	}
-	for i := range elsewhere {
-		s := &elsewhere[i]
+	for i := range alive {
+		s := &alive[i]
+		if s.Host == host {
+			later = append(later, s.ID) // came here meanwhile
+			continue
+		}
+		if s.Host != "" { // a server's host is written down before its guest is made
+			gone = append(gone, s.ID)
+			continue
+		}
 		active, err := m.tasks.Active(ctx, s.ID)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if s.Host != host && s.TaskState == "" && len(active) == 0 {
-			out = append(out, s.ID)
+		if s.TaskState == "" && len(active) == 0 {
+			gone = append(gone, s.ID)
+		} else {
+			later = append(later, s.ID)
 		}
 	}
-	return out, nil
+	return gone, later, nil
 }
 
 // Zone is an availability zone.

@@ -65,7 +65,7 @@ func (m *Manager) bootImage(ctx context.Context, id string, f *compute.Flavor) (
 		return nil, err
 	}
 	var i image
-	if err := p.get(ctx, "images/"+id, &i); err != nil {
+	if err := p.get(ctx, "images/"+segment(id), &i); err != nil {
 		if isMissing(err) || fault.Is(err, fault.Forbidden) {
 			return nil, fault.Invalidf("Can not find requested image")
 		}
@@ -140,7 +140,7 @@ func (m *Manager) dropImage(ctx context.Context, id string, whole bool) error {
 	}
 	if !whole {
 		var i image
-		err := p.get(ctx, "images/"+id, &i)
+		err := p.get(ctx, "images/"+segment(id), &i)
 		if isMissing(err) || err == nil && i.Status == "active" {
 			return nil
 		}
@@ -148,7 +148,7 @@ func (m *Manager) dropImage(ctx context.Context, id string, whole bool) error {
 			return err
 		}
 	}
-	return p.remove(ctx, "images/"+id)
+	return p.remove(ctx, "images/"+segment(id))
 }
 
 func atoi(s string) (int, error) {

@@ -67,6 +67,7 @@ func New(_ context.Context, o Options) (*Manager, error) {
 	m.registerDelete()
 	m.registerPower()
 	m.registerRebuild()
+	m.registerEvacuate()
 	m.registerResize()
 	m.registerSnapshot()
 	m.registerShelve()
@@ -90,7 +91,9 @@ func (m *Manager) registerJobs() {
 // Serve answers agents until ctx ends or stop is called.
 func (m *Manager) Serve(ctx context.Context) (stop func(), err error) {
 	mux := &bus.Mux{}
+	bus.Handle(mux, compute.MethodBeat, m.agentBeat)
 	bus.Handle(mux, compute.MethodReport, m.agentReport)
+	bus.Handle(mux, compute.MethodOrder, m.agentOrder)
 	bus.Handle(mux, compute.MethodGuests, m.agentGuests)
 	if err := m.heartbeat(ctx); err != nil {
 		return nil, err
@@ -111,28 +114,6 @@ func (m *Manager) heartbeat(ctx context.Context) error {
 
 // Config are the options in force.
 func (m *Manager) Config() *compute.Config { return &m.conf }
-
-// agent calls a host's agent about a server.
-func (m *Manager) agent(ctx context.Context, host, method, serverID string, in, out any) error {
-	return m.bus.Call(ctx, bus.Target{Topic: compute.TopicAgent, Host: host, Key: serverID}, method, in, out)
-}
-
-// ask is agent for questions, which need not wait for work on the server.
-func (m *Manager) ask(ctx context.Context, host, method string, in, out any) error {
-	return m.bus.Call(ctx, bus.Target{Topic: compute.TopicAgent, Host: host}, method, in, out)
-}
-
-// hostDown reports whether the agent of a host gave no sign of life lately.
-func (m *Manager) hostDown(ctx context.Context, host string) (bool, error) {
-	svc, err := m.store.ServiceOn(ctx, host, compute.BinaryCompute)
-	if err != nil {
-		if isMissing(err) {
-			return true, nil
-		}
-		return false, err
-	}
-	return !svc.Up(db.Now(), m.conf.DownTime), nil
-}
 
 func (m *Manager) notify(ctx context.Context, event string, s *compute.Server) {
 	if err := m.bus.Notify(ctx, event, compute.EventOf(s)); err != nil {

@@ -108,7 +108,7 @@ func (m *Manager) checkPort(ctx context.Context, p *peer, id string, row *comput
 	var out struct {
 		Port portDoc `json:"port"`
 	}
-	if err := p.get(ctx, "ports/"+id, &out); err != nil {
+	if err := p.get(ctx, "ports/"+segment(id), &out); err != nil {
 		if isMissing(err) {
 			return fault.Invalidf("Port %s could not be found.", id)
 		}
@@ -128,7 +128,7 @@ func (m *Manager) checkNetwork(ctx context.Context, p *peer, id string, row *com
 	var out struct {
 		Network networkDoc `json:"network"`
 	}
-	if err := p.get(ctx, "networks/"+id, &out); err != nil {
+	if err := p.get(ctx, "networks/"+segment(id), &out); err != nil {
 		if isMissing(err) {
 			return fault.Invalidf("Network %s could not be found.", id)
 		}
@@ -189,7 +189,7 @@ func (m *Manager) autoNetwork(ctx context.Context, p *peer, project string) ([]c
 			ID string `json:"id"`
 		} `json:"auto_allocated_topology"`
 	}
-	if err := p.get(ctx, "auto-allocated-topology/"+project, &out); err != nil {
+	if err := p.get(ctx, "auto-allocated-topology/"+segment(project), &out); err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "Unable to automatically allocate a network for project %s", project)
 	}
 	return []compute.Port{{NetworkID: out.Topology.ID, Owned: true, State: compute.PortWanted}}, nil
@@ -290,7 +290,7 @@ func (m *Manager) ensurePort(ctx context.Context, p *peer, s *compute.Server, ro
 			return nil, portFault(err)
 		}
 		row.PortID = out.Port.ID
-	} else if err := p.do(ctx, http.MethodPut, "ports/"+row.PortID, doc{"port": bind}, &out); err != nil {
+	} else if err := p.do(ctx, http.MethodPut, "ports/"+segment(row.PortID), doc{"port": bind}, &out); err != nil {
 		return nil, portFault(err)
 	}
 	taken[row.PortID] = true
@@ -324,19 +324,19 @@ func (m *Manager) dropPort(ctx context.Context, p *peer, row *compute.Port) erro
 		return nil
 	}
 	if row.Owned {
-		return p.remove(ctx, "ports/"+row.PortID)
+		return p.remove(ctx, "ports/"+segment(row.PortID))
 	}
 	var out struct {
 		Port portDoc `json:"port"`
 	}
-	err := p.get(ctx, "ports/"+row.PortID, &out)
+	err := p.get(ctx, "ports/"+segment(row.PortID), &out)
 	if isMissing(err) || err == nil && out.Port.DeviceID != row.ServerID {
 		return nil // gone, or somebody else's by now
 	}
 	if err != nil {
 		return err
 	}
-	err = p.do(ctx, http.MethodPut, "ports/"+row.PortID, doc{"port": doc{"device_id": "", "device_owner": "", "binding:host_id": ""}}, nil)
+	err = p.do(ctx, http.MethodPut, "ports/"+segment(row.PortID), doc{"port": doc{"device_id": "", "device_owner": "", "binding:host_id": ""}}, nil)
 	if isMissing(err) {
 		return nil
 	}

@@ -112,7 +112,7 @@ func (m *Manager) allocation(ctx context.Context, consumer string) (*allocation,
 		return nil, err
 	}
 	var a allocation
-	return &a, p.get(ctx, "allocations/"+consumer, &a)
+	return &a, p.get(ctx, "allocations/"+segment(consumer), &a)
 }
 
 // claim takes resources for a consumer; a repeated claim of the same provider
@@ -136,7 +136,7 @@ func (m *Manager) claim(ctx context.Context, consumer, projectID, userID string,
 	if len(have.Allocations) == 0 {
 		in["consumer_generation"] = nil
 	}
-	return p.do(ctx, http.MethodPut, "allocations/"+consumer, in, nil)
+	return p.do(ctx, http.MethodPut, "allocations/"+segment(consumer), in, nil)
 }
 
 func same(a, b map[string]int) bool {
@@ -160,7 +160,7 @@ func (m *Manager) release(ctx context.Context, consumer string) error {
 	if err != nil {
 		return err
 	}
-	return p.remove(ctx, "allocations/"+consumer)
+	return p.remove(ctx, "allocations/"+segment(consumer))
 }
 
 // moveClaim hands what from holds over to to, and gives from other resources of
@@ -192,6 +192,33 @@ func (m *Manager) moveClaim(ctx context.Context, s *compute.Server, from, to str
 	return p.do(ctx, http.MethodPost, "allocations", in, nil)
 }
 
+// moveBack takes back moveClaim: the server gets what from holds, which is given
+// up. It reports whether from held something.
+func (m *Manager) moveBack(ctx context.Context, s *compute.Server, from string) (bool, error) {
+	p, err := m.peer(ctx, "placement", asService)
+	if err != nil {
+		return false, err
+	}
+	moved, err := m.allocation(ctx, from)
+	if err != nil || len(moved.Allocations) == 0 {
+		return false, err
+	}
+	have, err := m.allocation(ctx, s.ID)
+	if err != nil {
+		return false, err
+	}
+	old := doc{}
+	for id, a := range moved.Allocations {
+		old[id] = doc{"resources": a.Resources}
+	}
+	mine := doc{"allocations": old, "project_id": s.ProjectID, "user_id": s.UserID, "consumer_generation": have.Generation}
+	if len(have.Allocations) == 0 {
+		mine["consumer_generation"] = nil
+	}
+	none := doc{"allocations": doc{}, "project_id": s.ProjectID, "user_id": s.UserID, "consumer_generation": moved.Generation}
+	return true, p.do(ctx, http.MethodPost, "allocations", doc{s.ID: mine, from: none}, nil)
+}
+
 // syncProvider makes placement know a hypervisor: its provider, inventory and
 // traits.
 func (m *Manager) syncProvider(ctx context.Context, n *compute.Node) error {
@@ -204,7 +231,7 @@ func (m *Manager) syncProvider(ctx context.Context, n *compute.Node) error {
 	var rp struct {
 		Generation int `json:"generation"`
 	}
-	err = p.get(ctx, "resource_providers/"+n.UUID, &rp)
+	err = p.get(ctx, "resource_providers/"+segment(n.UUID), &rp)
 	if isMissing(err) {
 		err = p.do(ctx, http.MethodPost, "resource_providers", doc{"name": n.Name, "uuid": n.UUID}, &rp)
 	}
@@ -260,7 +287,7 @@ func (m *Manager) hasTraits(ctx context.Context, provider string, asked []string
 	var have struct {
 		Traits []string `json:"traits"`
 	}
-	if err := p.get(ctx, "resource_providers/"+provider+"/traits", &have); err != nil {
+	if err := p.get(ctx, "resource_providers/"+segment(provider)+"/traits", &have); err != nil {
 		return err
 	}
 	for _, t := range asked {
@@ -278,7 +305,7 @@ func (m *Manager) removeProvider(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	err = p.remove(ctx, "resource_providers/"+id)
+	err = p.remove(ctx, "resource_providers/"+segment(id))
 	if fault.Is(err, fault.Conflict) {
 		return fault.Conflictf("The hypervisor still has allocations.")
 	}

@@ -270,7 +270,7 @@ func (m *Manager) moveFloating(ctx context.Context, id string, to doc, servers .
 	if err != nil {
 		return err
 	}
-	if err := p.do(ctx, http.MethodPut, "floatingips/"+id, doc{"floatingip": to}, nil); err != nil {
+	if err := p.do(ctx, http.MethodPut, "floatingips/"+segment(id), doc{"floatingip": to}, nil); err != nil {
 		return refusedByNetwork(err)
 	}
 	for _, s := range servers {

@@ -55,7 +55,7 @@ func (m *Manager) changeGroup(ctx context.Context, s *compute.Server, name strin
 		if len(want) == len(d.Groups) {
 			continue
 		}
-		if err := p.do(ctx, http.MethodPut, "ports/"+d.ID, doc{"port": doc{"security_groups": want}}, nil); err != nil {
+		if err := p.do(ctx, http.MethodPut, "ports/"+segment(d.ID), doc{"port": doc{"security_groups": want}}, nil); err != nil {
 			return err
 		}
 		changed = true

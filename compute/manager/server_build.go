@@ -168,7 +168,7 @@ func (m *Manager) dropPorts(ctx context.Context, serverID string) error {
 	}
 	for _, d := range have {
 		if !given[d.ID] && strings.HasPrefix(d.Owner, "compute:") {
-			if err := p.remove(ctx, "ports/"+d.ID); err != nil {
+			if err := p.remove(ctx, "ports/"+segment(d.ID)); err != nil {
 				return err
 			}
 		}
@@ -193,7 +193,7 @@ func (m *Manager) buildSpawn(ctx context.Context, st *buildState) error {
 		for _, n := range []int{26, 27, 28} {
 			obs.Step(ctx, n, "", obs.Note(obs.NoteSkipped), obs.Detail("the server has no volumes"))(nil)
 		}
-		return m.spawn(ctx, s, s.ImageID)
+		return m.spawnSomewhere(ctx, s, st)
 	})
 	if err != nil {
 		st.Details = "on host " + s.Host + ": " + err.Error()
@@ -201,10 +201,15 @@ func (m *Manager) buildSpawn(ctx context.Context, st *buildState) error {
 	return err
 }
 
-// spawn tells the agent of s.Host to make the guest of an image.
+// spawn tells the agent of s.Host to make the guest of an image. Only the last
+// order counts: a host that gets an earlier one late does not follow it.
 func (m *Manager) spawn(ctx context.Context, s *compute.Server, imageID string) error {
 	in, err := m.spawnRequest(ctx, s, imageID)
 	if err != nil {
+		return err
+	}
+	in.Order = newID()
+	if err := m.store.IssueOrder(ctx, s.ID, s.Host, in.Order); err != nil {
 		return err
 	}
 	end := obs.Step(ctx, 12, "", obs.Detail(s.Host))
@@ -248,36 +253,6 @@ func (m *Manager) Guest(ctx context.Context, s *compute.Server) (*guestdata.Gues
 	}
 	meta, err := m.store.Metadata(ctx, []string{s.ID})
 	return &guestdata.Guest{Server: s, Metadata: meta[s.ID], Ports: ports, Domain: m.conf.DHCPDomain}, err
-}
-
-func (m *Manager) undoSpawn(ctx context.Context, st *buildState) error {
-	s, err := m.store.Server(ctx, st.ServerID)
-	if isMissing(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return m.destroyGuest(ctx, s)
-}
-
-// destroyGuest has the agent remove the guest. When the host is down, it does
-// so when it comes back: the server is in the history (or elsewhere) then.
-func (m *Manager) destroyGuest(ctx context.Context, s *compute.Server) error {
-	if s.Host == "" {
-		return nil
-	}
-	err := m.agent(ctx, s.Host, compute.MethodDestroy, s.ID, compute.GuestRequest{ServerID: s.ID}, nil)
-	if fault.Is(err, fault.NotFound) {
-		return nil
-	}
-	if fault.Is(err, fault.Unavailable) {
-		down, derr := m.hostDown(ctx, s.Host)
-		if derr == nil && down {
-			return nil
-		}
-	}
-	return err
 }
 
 // buildPlug waits until the network service says that the ports are up.

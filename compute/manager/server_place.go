@@ -30,33 +30,36 @@ func (m *Manager) buildSchedule(ctx context.Context, st *buildState) error {
 	})
 }
 
-// buildClaim takes the resources of the first host that still has them, and
-// asks for fresh candidates when none has.
+// buildClaim takes the resources of a host.
 func (m *Manager) buildClaim(ctx context.Context, st *buildState) error {
 	s, err := m.building(ctx, st)
 	if err != nil {
 		return err
 	}
-	return m.recorded(ctx, st.ActionID, s.ID, func(ctx context.Context) error {
-		for try := 0; ; try++ {
-			host, err := m.claimOne(ctx, s, st)
-			if err != nil {
-				return err
-			}
-			end := obs.Step(ctx, 11, "", obs.Detail(host.Host))
-			why, err := m.settle(ctx, s, host)
-			end(err)
-			if err != nil || why == "" {
-				return err
-			}
-			if try >= maxChosen {
-				return noHost(s)
-			}
-			if err := m.elsewhere(ctx, s, st, host.Host, why); err != nil {
-				return err
-			}
+	return m.recorded(ctx, st.ActionID, s.ID, func(ctx context.Context) error { return m.claimHost(ctx, s, st) })
+}
+
+// claimHost takes the resources of the first host that still has them, asks for
+// fresh candidates when none has, and writes the host down.
+func (m *Manager) claimHost(ctx context.Context, s *compute.Server, st *buildState) error {
+	for try := 0; ; try++ {
+		host, err := m.claimOne(ctx, s, st)
+		if err != nil {
+			return err
 		}
-	})
+		end := obs.Step(ctx, 11, "", obs.Detail(host.Host))
+		why, err := m.settle(ctx, s, host)
+		end(err)
+		if err != nil || why == "" {
+			return err
+		}
+		if try >= maxChosen {
+			return noHost(s)
+		}
+		if err := m.elsewhere(ctx, s, st, host.Host, why); err != nil {
+			return err
+		}
+	}
 }
 
 // settle writes down the server's host, unless that breaks the policy of its

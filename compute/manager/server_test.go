@@ -21,6 +21,8 @@ func cloud(t *testing.T, o computetest.Options) *computetest.Cloud {
 func clean(t *testing.T, c *computetest.Cloud, given ...string) {
 	t.Helper()
 	c.Wait("sagas end", func() bool { ok, err := c.Tasks.Idle(t.Context()); return ok && err == nil })
+	// A host that was away removes what it has when it next looks.
+	c.Wait("guests are gone", func() bool { return guests(c) == 0 })
 	if leaks := c.Leaks(given...); len(leaks) > 0 {
 		t.Errorf("left over: %q", leaks)
 	}

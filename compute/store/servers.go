@@ -108,8 +108,12 @@ func (s *Store) MoveToHistory(ctx context.Context, id string) error {
 		if _, err := db.Delete(ctx, s.db, "servers", db.ByID(id)); err != nil {
 			return err
 		}
-		_, err = db.Delete(ctx, s.db, "server_tags", db.Where().Eq("server_id", id))
-		return err
+		for _, t := range []string{"server_tags", "spawn_orders"} {
+			if _, err := db.Delete(ctx, s.db, t, db.Where().Eq("server_id", id)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -31,6 +31,15 @@ func (s *Store) Seen(ctx context.Context, host, binary string, at time.Time) err
 	return err
 }
 
+// Beat notes a sign of life of a service that was up, as one change of a row.
+// It is false for a service that is unknown, was silent since alive or is
+// forced down: see Seen.
+func (s *Store) Beat(ctx context.Context, host, binary string, at, alive time.Time) (bool, error) {
+	w := db.Where().Eq("host", host).Eq("service_binary", binary).Eq("forced_down", false).Raw("seen_at >= ?", alive)
+	n, err := db.Update(ctx, s.db, "services", db.Set{"seen_at": at, "updated_at": at}, w)
+	return n > 0, err
+}
+
 // Service returns a service by its UUID.
 func (s *Store) Service(ctx context.Context, id string) (*compute.Service, error) {
 	v, err := db.Get[compute.Service](ctx, s.db, "SELECT * FROM services WHERE uuid = ?", id)
