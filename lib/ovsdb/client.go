@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ type Options struct {
 	Find    func() []string
 	// TLS makes the configuration of an "ssl" connection, for each anew.
 	TLS func() (*tls.Config, error)
+	// Dial makes the connections; nil: a net.Dialer does.
+	Dial DialFunc
 	// Follower also takes a member of a cluster that does not lead: what it
 	// reads may be a moment old. Otherwise the client goes on to the leader.
 	Follower bool
@@ -44,6 +47,9 @@ type Options struct {
 	// MaxBackoff bounds the wait between attempts to connect; 0: 5 s.
 	MaxBackoff time.Duration
 }
+
+// DialFunc connects as net.Dialer.DialContext does.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Client is a connection to one database that repairs itself. Its methods may
 // be used concurrently.

@@ -15,18 +15,40 @@ var errNoRemotes = errors.New("ovsdb: no server is known")
 // dial connects to "unix:PATH", "tcp:HOST:PORT" or "ssl:HOST:PORT".
 func (c *Client) dial(ctx context.Context, remote string) (net.Conn, error) {
 	network, address, ok := strings.Cut(remote, ":")
-	var d net.Dialer
+	dial := c.opts.Dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
 	switch {
 	case ok && (network == "unix" || network == "tcp"):
-		return d.DialContext(ctx, network, address)
+		return dial(ctx, network, address)
 	case ok && network == "ssl" && c.opts.TLS != nil:
-		conf, err := c.opts.TLS()
-		if err != nil {
-			return nil, fmt.Errorf("ovsdb: certificate: %w", err)
-		}
-		return (&tls.Dialer{NetDialer: &d, Config: conf}).DialContext(ctx, "tcp", address)
+		return c.dialTLS(ctx, dial, address)
 	}
 	return nil, fmt.Errorf("ovsdb: remote %q is neither unix:PATH nor tcp:HOST:PORT nor ssl:HOST:PORT with a certificate", remote)
+}
+
+func (c *Client) dialTLS(ctx context.Context, dial DialFunc, address string) (net.Conn, error) {
+	conf, err := c.opts.TLS()
+	if err != nil {
+		return nil, fmt.Errorf("ovsdb: certificate: %w", err)
+	}
+	if conf.ServerName == "" {
+		conf = conf.Clone()
+		if conf.ServerName, _, err = net.SplitHostPort(address); err != nil {
+			return nil, fmt.Errorf("ovsdb: %w", err)
+		}
+	}
+	plain, err := dial(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	secure := tls.Client(plain, conf)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		plain.Close()
+		return nil, err
+	}
+	return secure, nil
 }
 
 // serverMonitor is the id of the monitor of what the server says of itself.

@@ -24,7 +24,9 @@ type Options struct {
 	AuthURL      string
 	Log          *slog.Logger
 	Metrics      *obs.Metrics
-	Tracing      *obs.Tracing
+	// Once answers repeated requests with an Idempotency-Key; nil: none.
+	Once    *rest.Once
+	Tracing *obs.Tracing
 }
 
 // api holds what handlers need.
@@ -44,6 +46,6 @@ func New(m *manager.Manager, o Options) (*rest.API, error) {
 	a.resources = a.table()
 	return rest.New(rest.Options{
 		Service: "network", Routes: a.routes(), Errors: rest.NeutronErrors{}, Validator: o.Validator, Enforcer: e,
-		PublicURL: o.PublicURL, AuthURL: o.AuthURL, Log: o.Log, Metrics: o.Metrics, Tracing: o.Tracing,
+		PublicURL: o.PublicURL, AuthURL: o.AuthURL, Log: o.Log, Metrics: o.Metrics, Tracing: o.Tracing, Once: o.Once,
 	})
 }

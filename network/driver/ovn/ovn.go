@@ -30,6 +30,8 @@ type Options struct {
 	Remotes func() []string
 	// TLS makes the configuration of "ssl" connections.
 	TLS func() (*tls.Config, error)
+	// Dial makes the connections; nil: a net.Dialer does.
+	Dial ovsdb.DialFunc
 	// GatewayChassis are the chassis that hold router gateways which name
 	// no hosts of their own, best first.
 	GatewayChassis []string
@@ -61,7 +63,7 @@ func Open(opts Options) (*Driver, error) {
 		tables[t] = nil
 	}
 	client, err := ovsdb.Open(ovsdb.Options{
-		Find: opts.Remotes, TLS: opts.TLS, Database: "OVN_Northbound", Tables: tables, Indexes: indexes(), OnChange: d.status.changed,
+		Find: opts.Remotes, TLS: opts.TLS, Dial: opts.Dial, Database: "OVN_Northbound", Tables: tables, Indexes: indexes(), OnChange: d.status.changed,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("northbound database: %w", err)

@@ -107,7 +107,7 @@ func (d *Daemons) tls() []string {
 	if d.conf.TLS.Cert == "" {
 		return nil
 	}
-	return []string{"--private-key=" + d.conf.TLS.Key, "--certificate=" + d.conf.TLS.Cert, "--ca-cert=" + d.conf.TLS.CA, "--ssl-protocols=TLSv1.2"}
+	return []string{"--private-key=" + d.conf.TLS.Key, "--certificate=" + d.conf.TLS.Cert, "--ca-cert=" + d.conf.TLS.CA}
 }
 
 // centralProcesses are the daemons of OVN that control nodes run.
@@ -131,7 +131,7 @@ func (d *Daemons) centralDatabase(c central) process {
 	p := d.database(c.name, c.name+".db", schema, c.name+".sock")
 	p.netns, p.exact = d.conf.HostNetns, true
 	if d.clustered() {
-		p.args = append(append(p.args, "--remote="+pssl(d.conf.Address, c.port)), d.tls()...)
+		p.args = append(append(p.args, "--remote="+pssl(d.conf.Address, c.port), "--ssl-protocols=TLSv1.2"), d.tls()...)
 		p.prepare = func(ctx context.Context) error { return d.ensureMember(ctx, c, file, schema) }
 	}
 	return p
