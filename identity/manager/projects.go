@@ -75,12 +75,16 @@ func (m *Manager) Subtree(ctx context.Context, id string) ([]identity.Project, e
 // without parent stands below its domain.
 func (m *Manager) CreateProject(ctx context.Context, p identity.Project) (*identity.Project, error) {
 	if p.ID == "" {
-		p.ID = NewID()
+		p.ID = rowID(ctx)
 	}
 	if p.IsDomain {
 		p.DomainID, p.ParentID = "", ""
 	}
-	err := m.store.Tx(ctx, func(ctx context.Context) error {
+	tx := m.store.Tx
+	if p.IsDomain { // a file may say where its users are
+		tx = m.change
+	}
+	err := tx(ctx, func(ctx context.Context) error {
 		if !p.IsDomain {
 			if err := m.placeProject(ctx, &p); err != nil {
 				return err
