@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -18,13 +19,14 @@ import (
 	"github.com/tropocloud/tropo/fault"
 )
 
-// schemas are a service's compiled request schemas by name.
+// schemas are a service's request schemas by name. Each is compiled when it is
+// first needed: a service has hundreds, and of most a process sees no request.
 type schemas struct {
-	byName map[string]*jsonschema.Schema
+	byName map[string]func() (*jsonschema.Schema, error)
 }
 
 func loadSchemas(fsys fs.FS) (*schemas, error) {
-	s := &schemas{byName: map[string]*jsonschema.Schema{}}
+	s := &schemas{byName: map[string]func() (*jsonschema.Schema, error){}}
 	if fsys == nil {
 		return s, nil
 	}
@@ -48,14 +50,30 @@ func loadSchemas(fsys fs.FS) (*schemas, error) {
 			return nil, fmt.Errorf("schema %s: %w", f, err)
 		}
 	}
+	var mu sync.Mutex // the compiler is for one at a time
 	for _, f := range files {
-		compiled, err := c.Compile(f)
-		if err != nil {
-			return nil, fmt.Errorf("schema %s: %w", f, err)
-		}
-		s.byName[strings.TrimSuffix(f, ".json")] = compiled
+		s.byName[strings.TrimSuffix(f, ".json")] = sync.OnceValues(func() (*jsonschema.Schema, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			compiled, err := c.Compile(f)
+			if err != nil {
+				return nil, fmt.Errorf("schema %s: %w", f, err)
+			}
+			return compiled, nil
+		})
 	}
 	return s, nil
+}
+
+// CompileSchemas compiles every request schema, for tests: a service does so
+// when a request needs one.
+func (a *API) CompileSchemas() error {
+	var errs []error
+	for _, compile := range a.schemas.byName {
+		_, err := compile()
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // isBase64 checks the format that OpenStack's schemas call base64: characters
@@ -87,11 +105,19 @@ func (s *schemas) check(name string, body []byte) error {
 	if err != nil {
 		return fault.Invalidf("Malformed request body: the body is not valid JSON.")
 	}
-	return explain(s.byName[name].Validate(doc))
+	return s.validate(name, doc)
 }
 
 func (s *schemas) checkQuery(name string, q url.Values) error {
-	return explain(s.byName[name].Validate(queryDocument(q)))
+	return s.validate(name, queryDocument(q))
+}
+
+func (s *schemas) validate(name string, doc any) error {
+	schema, err := s.byName[name]()
+	if err != nil {
+		return err
+	}
+	return explain(schema.Validate(doc))
 }
 
 // explain turns the deepest cause into one sentence for the user.

@@ -260,6 +260,9 @@ func (n *normaliser) answer(x exchange, res *http.Response) string {
 // Covered fails for every route of the table that no exchange in dir asks.
 func Covered(t *testing.T, a *rest.API, dir string) {
 	t.Helper()
+	if err := a.CompileSchemas(); err != nil {
+		t.Error(err)
+	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.http"))
 	if err != nil {
 		t.Fatal(err)
