@@ -24,7 +24,7 @@ const IdempotencyKey = "Idempotency-Key"
 const maxIdempotencyKey = 255
 
 // recallTries bounds how many ids of a seed are looked for.
-const recallTries = 4
+const recallTries = 16
 
 // handle calls the handler, or for a POST with an Idempotency-Key answers as
 // the first such request was answered.

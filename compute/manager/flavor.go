@@ -51,7 +51,7 @@ func (m *Manager) Flavors(ctx context.Context, f store.FlavorFilter) ([]compute.
 // CreateFlavor adds a flavor; an empty id is chosen.
 func (m *Manager) CreateFlavor(ctx context.Context, f *compute.Flavor) error {
 	if f.ID == "" {
-		f.ID = newID()
+		f.ID = db.NewID(ctx)
 	}
 	f.CreatedAt = db.Now()
 	return m.store.CreateFlavor(ctx, f)

@@ -11,7 +11,7 @@ import (
 // CreateGroup adds a server group for the caller's project.
 func (m *Manager) CreateGroup(ctx context.Context, name, policy string, maxPerHost int) (*compute.Group, error) {
 	who := auth.From(ctx)
-	g := &compute.Group{ID: newID(), ProjectID: who.Project.ID, UserID: who.User.ID, Name: name, Policy: policy, MaxPerHost: maxPerHost, CreatedAt: db.Now()}
+	g := &compute.Group{ID: db.NewID(ctx), ProjectID: who.Project.ID, UserID: who.User.ID, Name: name, Policy: policy, MaxPerHost: maxPerHost, CreatedAt: db.Now()}
 	l, err := m.limits(ctx, g.ProjectID, g.UserID)
 	if err != nil {
 		return nil, err

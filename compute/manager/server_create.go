@@ -79,7 +79,7 @@ func (m *Manager) CreateServer(ctx context.Context, in NewServer) (*Created, err
 		}
 		for i := range n {
 			s := *proto
-			name(&s, &in, i)
+			name(ctx, &s, &in, i)
 			s.ReservationID, s.LaunchIndex = out.ReservationID, i
 			if err := m.insert(ctx, &s, &in, ports); err != nil {
 				return err
@@ -308,8 +308,8 @@ func (m *Manager) fit(ctx context.Context, s *compute.Server, g *compute.Group, 
 }
 
 // name gives the i-th server of a request its id, name and host name.
-func name(s *compute.Server, in *NewServer, i int) {
-	s.ID, s.Name, s.Hostname = newID(), in.Name, in.Hostname
+func name(ctx context.Context, s *compute.Server, in *NewServer, i int) {
+	s.ID, s.Name, s.Hostname = db.NewID(ctx), in.Name, in.Hostname
 	if in.Max > 1 {
 		s.Name = fmt.Sprintf("%s-%d", in.Name, i+1)
 		if s.Hostname != "" {

@@ -26,7 +26,9 @@ type Options struct {
 	AuthURL      string
 	Log          *slog.Logger
 	Metrics      *obs.Metrics
-	Tracing      *obs.Tracing
+	// Once answers repeated requests with an Idempotency-Key; nil: none.
+	Once    *rest.Once
+	Tracing *obs.Tracing
 }
 
 // API holds what the handlers need.
@@ -48,6 +50,6 @@ func New(m *manager.Manager, o Options) (*rest.API, error) {
 	a := &API{m: m}
 	return rest.New(rest.Options{
 		Service: "identity", Routes: a.routes(), Errors: rest.KeystoneErrors{}, Validator: o.Validator, Enforcer: e,
-		Schemas: sub, PublicURL: o.PublicURL, AuthURL: o.AuthURL, Log: o.Log, Metrics: o.Metrics, Tracing: o.Tracing,
+		Schemas: sub, PublicURL: o.PublicURL, AuthURL: o.AuthURL, Log: o.Log, Metrics: o.Metrics, Tracing: o.Tracing, Once: o.Once, PlainIDs: true,
 	})
 }

@@ -70,7 +70,7 @@ func (m *Manager) CreateAppCredential(ctx context.Context, by *identity.Token, i
 	if by.AppCred != nil && by.AppCred.Ruled {
 		return nil, fault.Forbiddenf("An application credential with access rules cannot make another.")
 	}
-	a.ID, a.UserID, a.ProjectID, a.RoleIDs = NewID(), by.User.ID, by.Project.ID, nil
+	a.ID, a.UserID, a.ProjectID, a.RoleIDs = rowID(ctx), by.User.ID, by.Project.ID, nil
 	for _, r := range by.Roles {
 		wanted := len(in.Roles) == 0 || slices.ContainsFunc(in.Roles, func(w RoleRef) bool { return w.ID == r.ID || w.ID == "" && w.Name == r.Name })
 		if wanted {
@@ -140,7 +140,7 @@ func (m *Manager) ensureRule(ctx context.Context, userID string, r identity.Acce
 	if have != nil {
 		return have.ID, nil
 	}
-	r.ID, r.UserID = NewID(), userID
+	r.ID, r.UserID = rowID(ctx), userID
 	return r.ID, m.store.AccessRules.Create(ctx, &r)
 }
 

@@ -20,7 +20,7 @@ func (m *Manager) Regions(ctx context.Context, q identity.Query) ([]identity.Reg
 // CreateRegion stores a region; without an id one is made.
 func (m *Manager) CreateRegion(ctx context.Context, r identity.Region) (*identity.Region, error) {
 	if r.ID == "" {
-		r.ID = NewID()
+		r.ID = rowID(ctx)
 	}
 	if r.ParentRegionID != "" {
 		if _, err := m.store.Regions.Get(ctx, string(r.ParentRegionID)); err != nil {
@@ -86,7 +86,7 @@ func (m *Manager) Services(ctx context.Context, q identity.Query) ([]identity.Se
 
 // CreateService stores a service.
 func (m *Manager) CreateService(ctx context.Context, s identity.Service) (*identity.Service, error) {
-	s.ID = NewID()
+	s.ID = rowID(ctx)
 	return &s, m.change(ctx, func(ctx context.Context) error { return m.store.Services.Create(ctx, &s) })
 }
 
@@ -127,7 +127,7 @@ func (m *Manager) Endpoints(ctx context.Context, q identity.Query) ([]identity.E
 // CreateEndpoint stores an endpoint of a service that exists; its region is
 // made where it does not.
 func (m *Manager) CreateEndpoint(ctx context.Context, e identity.Endpoint) (*identity.Endpoint, error) {
-	e.ID = NewID()
+	e.ID = rowID(ctx)
 	return &e, m.change(ctx, func(ctx context.Context) error {
 		if err := m.checkEndpoint(ctx, &e); err != nil {
 			return err

@@ -100,7 +100,7 @@ func (m *Manager) CreateCredential(ctx context.Context, by *identity.Token, c id
 		if err := forbidDelegated(by, "credentials"); err != nil {
 			return nil, err
 		}
-		c.ID = NewID()
+		c.ID = rowID(ctx)
 	}
 	if limit := m.cfg.Credential.UserLimit; limit >= 0 {
 		have, err := m.store.Credentials.List(ctx, identity.By("user_id", c.UserID))

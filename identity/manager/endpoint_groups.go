@@ -20,7 +20,7 @@ func (m *Manager) EndpointGroups(ctx context.Context, q identity.Query) ([]ident
 
 // CreateEndpointGroup stores an endpoint group.
 func (m *Manager) CreateEndpointGroup(ctx context.Context, g identity.EndpointGroup) (*identity.EndpointGroup, error) {
-	g.ID = NewID()
+	g.ID = rowID(ctx)
 	return &g, m.change(ctx, func(ctx context.Context) error { return m.store.EndpointGroups.Create(ctx, &g) })
 }
 

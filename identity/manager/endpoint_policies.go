@@ -19,7 +19,7 @@ func (m *Manager) Policies(ctx context.Context, q identity.Query) ([]identity.Po
 
 // CreatePolicy stores a policy blob.
 func (m *Manager) CreatePolicy(ctx context.Context, p identity.Policy) (*identity.Policy, error) {
-	p.ID = NewID()
+	p.ID = rowID(ctx)
 	return &p, m.store.Policies.Create(ctx, &p)
 }
 

@@ -47,7 +47,7 @@ func (m *Manager) checkRegistered(ctx context.Context, l *identity.RegisteredLim
 func (m *Manager) CreateRegisteredLimits(ctx context.Context, list []identity.RegisteredLimit) ([]identity.RegisteredLimit, error) {
 	err := m.store.Tx(ctx, func(ctx context.Context) error {
 		for i := range list {
-			list[i].ID = NewID()
+			list[i].ID = rowID(ctx)
 			if err := m.checkRegistered(ctx, &list[i]); err != nil {
 				return err
 			}
@@ -117,7 +117,7 @@ func (m *Manager) CreateLimits(ctx context.Context, list []identity.Limit) ([]id
 }
 
 func (m *Manager) createLimit(ctx context.Context, l *identity.Limit) error {
-	l.ID = NewID()
+	l.ID = rowID(ctx)
 	if (l.ProjectID == "") == (l.DomainID == "") {
 		return fault.Invalidf("A limit is of a project or of a domain.")
 	}

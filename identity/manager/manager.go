@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,6 +107,9 @@ func NewID() string {
 	u := uuid.New()
 	return hex.EncodeToString(u[:])
 }
+
+// rowID is NewID for what a request makes, which may be repeated after a crash.
+func rowID(ctx context.Context) string { return strings.ReplaceAll(db.NewID(ctx), "-", "") }
 
 // change runs f in a transaction after which tokens may mean something else:
 // whatever is remembered about them is dropped, here and everywhere.

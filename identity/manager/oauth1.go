@@ -246,7 +246,7 @@ func (m *Manager) Consumers(ctx context.Context) ([]identity.Consumer, error) {
 
 // CreateConsumer stores a consumer with a new secret.
 func (m *Manager) CreateConsumer(ctx context.Context, c identity.Consumer) (*identity.Consumer, error) {
-	c.ID, c.Secret = NewID(), NewID()
+	c.ID, c.Secret = rowID(ctx), NewID()
 	return &c, m.store.Consumers.Create(ctx, &c)
 }
 

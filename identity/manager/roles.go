@@ -20,7 +20,7 @@ func (m *Manager) Roles(ctx context.Context, q identity.Query) ([]identity.Role,
 
 // CreateRole stores a role.
 func (m *Manager) CreateRole(ctx context.Context, r identity.Role) (*identity.Role, error) {
-	r.ID = NewID()
+	r.ID = rowID(ctx)
 	if r.DomainID != "" {
 		if err := m.checkDomain(ctx, r.DomainID); err != nil {
 			return nil, err

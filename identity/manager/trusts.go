@@ -96,7 +96,7 @@ func (m *Manager) RolesByID(ctx context.Context, ids []string) ([]identity.Role,
 // on can only shrink: roles, life and depth (threats 31, 40).
 func (m *Manager) CreateTrust(ctx context.Context, by *identity.Token, in TrustSpec) (*identity.Trust, error) {
 	t := in.Trust
-	t.ID, t.DeletedAt = NewID(), nil
+	t.ID, t.DeletedAt = rowID(ctx), nil
 	if by.AppCred != nil && !by.AppCred.Unrestricted || by.AccessToken != nil {
 		return nil, fault.Forbiddenf("Using method '%s' is not allowed for managing trusts.", by.Methods[0])
 	}

@@ -101,7 +101,7 @@ func (m *Manager) viewUsers(ctx context.Context, list []identity.User) ([]UserVi
 // CreateUser stores a user; password nil makes one that cannot log in by
 // password.
 func (m *Manager) CreateUser(ctx context.Context, u identity.User, pw *string, federated []identity.FederatedUser) (*UserView, error) {
-	u.ID, u.CreatedAt, u.UniqueName = NewID(), m.now(), u.Name
+	u.ID, u.CreatedAt, u.UniqueName = rowID(ctx), m.now(), u.Name
 	if err := m.checkDomain(ctx, u.DomainID); err != nil {
 		return nil, err
 	}
@@ -306,7 +306,7 @@ func (m *Manager) GroupsOf(ctx context.Context, userID string, q identity.Query)
 
 // CreateGroup stores a group.
 func (m *Manager) CreateGroup(ctx context.Context, g identity.Group) (*identity.Group, error) {
-	g.ID = NewID()
+	g.ID = rowID(ctx)
 	if err := m.checkDomain(ctx, g.DomainID); err != nil {
 		return nil, err
 	}

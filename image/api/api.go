@@ -29,7 +29,9 @@ type Options struct {
 	PublicURL string
 	Log       *slog.Logger
 	Metrics   *obs.Metrics
-	Tracing   *obs.Tracing
+	// Once answers repeated requests with an Idempotency-Key; nil: none.
+	Once    *rest.Once
+	Tracing *obs.Tracing
 }
 
 // API holds what the handlers need.
@@ -46,7 +48,7 @@ func New(o Options) (*rest.API, error) {
 	a := &API{manager: o.Manager}
 	return rest.New(rest.Options{
 		Service: "image", Routes: a.routes(), Errors: rest.GlanceErrors{}, Validator: o.Validator, Enforcer: o.Enforcer,
-		Schemas: sub, AuthURL: o.AuthURL, PublicURL: o.PublicURL, Log: o.Log, Metrics: o.Metrics, Tracing: o.Tracing,
+		Schemas: sub, AuthURL: o.AuthURL, PublicURL: o.PublicURL, Log: o.Log, Metrics: o.Metrics, Tracing: o.Tracing, Once: o.Once,
 	})
 }
 

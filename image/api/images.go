@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/image"
@@ -108,7 +106,7 @@ func (a *API) createImage(r *rest.Request) (any, error) {
 		return nil, err
 	}
 	own := r.Caller().Project.ID
-	i := &image.Image{ID: uuid.NewString(), Visibility: image.Shared, Owner: own, Properties: map[string]string{}, Tags: []string{}}
+	i := &image.Image{ID: db.NewID(r.Context()), Visibility: image.Shared, Owner: own, Properties: map[string]string{}, Tags: []string{}}
 	if id, ok := in["id"].(string); ok {
 		i.ID = id
 		delete(in, "id")

@@ -3,8 +3,6 @@ package manager
 import (
 	"context"
 
-	"github.com/google/uuid"
-
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/image"
@@ -13,7 +11,7 @@ import (
 // CreateNamespace adds a namespace with all it holds and fills in ids and times.
 func (m *Manager) CreateNamespace(ctx context.Context, c *image.NamespaceContent) error {
 	now := db.Now()
-	c.ID, c.CreatedAt, c.UpdatedAt = uuid.NewString(), now, now
+	c.ID, c.CreatedAt, c.UpdatedAt = db.NewID(ctx), now, now
 	for i := range c.Definitions {
 		d := &c.Definitions[i]
 		d.NamespaceID, d.CreatedAt, d.UpdatedAt = c.ID, now, now

@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/netip"
 
-	"github.com/google/uuid"
-
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/network"
@@ -30,7 +28,7 @@ func (m *Manager) CreateFloatingIP(ctx context.Context, c network.Change) (*netw
 		if err := m.reserve(ctx, f.Kind(), f.ProjectID, 1); err != nil {
 			return err
 		}
-		f.ID = uuid.NewString()
+		f.ID = db.NewID(ctx)
 		if err := m.takeExternal(ctx, f); err != nil {
 			return err
 		}

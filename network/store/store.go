@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/network"
@@ -89,7 +87,7 @@ func Select[T any, P network.Row[T]](ctx context.Context, s *Store, w *db.Cond) 
 func Insert[T any, P network.Row[T]](ctx context.Context, s *Store, v P) error {
 	std := v.Std()
 	if std.ID == "" {
-		std.ID = uuid.NewString()
+		std.ID = db.NewID(ctx)
 	}
 	std.CreatedAt = db.Now()
 	std.UpdatedAt, std.Revision = std.CreatedAt, 1

@@ -32,7 +32,9 @@ type Options struct {
 	AuthURL      string
 	Log          *slog.Logger
 	Metrics      *obs.Metrics
-	Tracing      *obs.Tracing
+	// Once answers repeated requests with an Idempotency-Key; nil: none.
+	Once    *rest.Once
+	Tracing *obs.Tracing
 }
 
 // api carries the handlers.
@@ -55,7 +57,7 @@ func New(m *manager.Manager, o Options) (*rest.API, error) {
 		Service: "placement", Routes: a.routes(), Errors: rest.PlacementErrors{}, Schemas: sub,
 		Validator: o.Validator, Enforcer: enforcer,
 		Microversions: &rest.Microversions{Service: "placement", Min: minVersion, Max: maxVersion},
-		PublicURL:     o.PublicURL, AuthURL: o.AuthURL, Log: o.Log, Metrics: o.Metrics, Tracing: o.Tracing,
+		PublicURL:     o.PublicURL, AuthURL: o.AuthURL, Log: o.Log, Metrics: o.Metrics, Tracing: o.Tracing, Once: o.Once,
 	})
 }
 

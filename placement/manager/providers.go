@@ -3,8 +3,7 @@ package manager
 import (
 	"context"
 
-	"github.com/google/uuid"
-
+	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/placement"
 	"github.com/tropocloud/tropo/placement/candidate"
 )
@@ -34,7 +33,7 @@ func (m *Manager) Provider(ctx context.Context, id string) (*placement.Provider,
 // a parent where one is given.
 func (m *Manager) CreateProvider(ctx context.Context, name, id string, parent *string) (*placement.Provider, error) {
 	if id == "" {
-		id = uuid.NewString()
+		id = db.NewID(ctx)
 	}
 	p := &placement.Provider{UUID: id, Name: name, ParentUUID: parent}
 	return p, m.store.CreateProvider(ctx, p)
