@@ -29,6 +29,8 @@ require (
 	modernc.org/sqlite v1.60.1
 )
 
+require github.com/go-jose/go-jose/v4 v4.1.8 // indirect
+
 require (
 	github.com/Azure/go-ntlmssp v0.1.1 // indirect
 	github.com/beevik/etree v1.7.0
