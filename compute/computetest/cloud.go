@@ -66,9 +66,13 @@ type Cloud struct {
 	Drivers map[string]*fake.Fake
 	Dir     string
 
-	opts Options
-	stop []func()
-	ctx  context.Context // ends when the service is stopped
+	opts    Options
+	agents  map[string]func() // end the agents of hosts
+	conf    compute.Config
+	session *auth.Session
+	log     *slog.Logger
+	stop    []func()
+	ctx     context.Context // ends when the service is stopped
 }
 
 // Personas are the tokens that the validator knows.
@@ -161,22 +165,50 @@ func (c *Cloud) Start() {
 	c.must(err)
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.Tasks.Run(ctx) })
-	c.Drivers = map[string]*fake.Fake{}
+	c.Drivers, c.agents = map[string]*fake.Fake{}, map[string]func(){}
+	c.conf, c.session, c.log = conf, session, log
 	for _, h := range c.opts.Hosts {
-		d, err := fake.New(fake.Config{Dir: filepath.Join(c.Dir, h), Hostname: h, Fail: c.opts.Fail})
-		c.must(err)
-		c.Drivers[h] = d
-		ao := agent.Options{Host: h, IP: "127.0.0.1", Driver: d, Bus: c.Bus, Session: session, WorkDir: filepath.Join(c.Dir, h+"-work"), Config: conf, Log: log}
-		if c.opts.Images {
-			ao.Driver, ao.Inspect = hungry{d}, agent.Inspect
-			ao.Cache, err = driver.NewImageCache(filepath.Join(c.Dir, h+"-images"))
-			c.must(err)
-		}
-		a, err := agent.New(ctx, ao)
-		c.must(err)
-		wg.Go(func() { _ = a.Run(ctx) })
+		c.StartHost(h)
 	}
-	c.stop = []func(){cancel, stopServe, wg.Wait, func() { _ = c.Bus.Close() }}
+	c.stop = []func(){cancel, c.stopHosts, stopServe, wg.Wait, func() { _ = c.Bus.Close() }}
+}
+
+// StartHost starts the agent of a host over what it left.
+func (c *Cloud) StartHost(h string) {
+	c.T.Helper()
+	d, err := fake.New(fake.Config{Dir: filepath.Join(c.Dir, h), Hostname: h, Fail: c.opts.Fail})
+	c.must(err)
+	c.Drivers[h] = d
+	o := agent.Options{Host: h, IP: "127.0.0.1", Driver: d, Bus: c.Bus, Session: c.session, WorkDir: filepath.Join(c.Dir, h+"-work"), Config: c.conf, Log: c.log}
+	if c.opts.Images {
+		o.Driver, o.Inspect = hungry{d}, agent.Inspect
+		o.Cache, err = driver.NewImageCache(filepath.Join(c.Dir, h+"-images"))
+		c.must(err)
+	}
+	a, err := agent.New(c.ctx, o)
+	c.must(err)
+	ctx, cancel := context.WithCancel(c.ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = a.Run(ctx)
+	}()
+	c.agents[h] = func() {
+		cancel()
+		<-ended
+	}
+}
+
+// StopHost ends the agent of a host; its guests stay as they are.
+func (c *Cloud) StopHost(h string) {
+	c.agents[h]()
+	delete(c.agents, h)
+}
+
+func (c *Cloud) stopHosts() {
+	for h := range c.agents {
+		c.StopHost(h)
+	}
 }
 
 // Stop ends the service as a crash does: steps under way see their context end
