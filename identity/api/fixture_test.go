@@ -31,6 +31,7 @@ type cloud struct {
 	now   time.Time
 	admin string
 	log   *bytes.Buffer
+	front http.Handler // stands before the API, to watch it; nil: none
 }
 
 // newCloud starts a service on a database; set changes options before.
@@ -99,7 +100,11 @@ func (c *cloud) do(method, path, token string, body any, headers ...string) answ
 		r.Header.Set(headers[i], headers[i+1])
 	}
 	w := httptest.NewRecorder()
-	c.api.ServeHTTP(w, r)
+	if c.front != nil {
+		c.front.ServeHTTP(w, r)
+	} else {
+		c.api.ServeHTTP(w, r)
+	}
 	a := answer{status: w.Code, header: w.Header(), text: w.Body.String()}
 	_ = json.Unmarshal(w.Body.Bytes(), &a.body)
 	return a

@@ -61,23 +61,29 @@ func TestTOTPAndSeveralFactors(t *testing.T) {
 	})
 }
 
+// oauth2 asks for a token by the client credentials grant.
+func (c *cloud) oauth2(id, secret string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", "/v3/OS-OAUTH2/token", strings.NewReader("grant_type=client_credentials"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(id+":"+secret)))
+	w := httptest.NewRecorder()
+	if c.front != nil {
+		c.front.ServeHTTP(w, r)
+	} else {
+		c.api.ServeHTTP(w, r)
+	}
+	return w
+}
+
 // An application credential is an OAuth2 client.
 func TestOAuth2ClientCredentials(t *testing.T) {
 	c := newCloud(t, dbtest.New(t), nil)
 	user, project := c.team("u")
 	id, _ := c.appCredential(user, c.login(user, "pw", inProject(project)), nil)
-	ask := func(secret string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest("POST", "/v3/OS-OAUTH2/token", strings.NewReader("grant_type=client_credentials"))
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(id+":"+secret)))
-		w := httptest.NewRecorder()
-		c.api.ServeHTTP(w, r)
-		return w
-	}
-	if w := ask("known"); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"token_type":"Bearer"`) {
+	if w := c.oauth2(id, "known"); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"token_type":"Bearer"`) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	if w := ask("wrong"); w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), "invalid_client") {
+	if w := c.oauth2(id, "wrong"); w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), "invalid_client") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

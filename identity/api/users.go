@@ -195,7 +195,17 @@ func (a *API) listUserGroups(r *rest.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return viewGroups(r, list, q), nil
+	ends, err := a.m.MembershipEnds(r.Context(), found(r).user.ID)
+	if err != nil {
+		return nil, err
+	}
+	return viewAll(r, "groups", list, q.Limit, func(g *identity.Group) string { return g.ID }, func(g *identity.Group) doc {
+		d := viewGroup(r, g)
+		if end, ok := ends[g.ID]; ok {
+			d["membership_expires_at"] = stamp(end)
+		}
+		return d
+	}), nil
 }
 
 func (a *API) listUserProjects(r *rest.Request) (any, error) {

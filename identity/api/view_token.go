@@ -41,6 +41,7 @@ func viewToken(t *identity.Token) doc {
 		for i, g := range t.GroupIDs {
 			groups[i] = doc{"id": g}
 		}
+		delete(user, "password_expires_at")
 		user["OS-FEDERATION"] = doc{"groups": groups, "identity_provider": doc{"id": t.ProviderID}, "protocol": doc{"id": t.ProtocolID}}
 	}
 	out := doc{"methods": t.Methods, "user": user, "audit_ids": t.AuditIDs, "expires_at": stamp(t.ExpiresAt), "issued_at": stamp(t.IssuedAt)}

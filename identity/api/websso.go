@@ -21,8 +21,9 @@ func (a *API) webssoRoutes() []rest.Route {
 
 // mappedProof is the assertion in a request's headers, nil unless the front
 // end that checks assertions sent it. A header X-Name is the attribute
-// "X-Name" and, as behind Apache, HTTP_X_NAME; X-Remote-User is REMOTE_USER
-// too.
+// "X-Name", X_NAME and, as behind Apache, HTTP_X_NAME; X-Remote-User alone is
+// REMOTE_USER too. Names with an underscore are passed over, as Apache does: a
+// client could send them beside those that the front end sets.
 func (a *API) mappedProof(r *rest.Request) *manager.MappedProof {
 	const secret = "X-Tropo-Federation-Secret" //nolint:gosec // the header's name
 	if !a.m.TrustedProxy(r.Header(secret)) {
@@ -30,12 +31,14 @@ func (a *API) mappedProof(r *rest.Request) *manager.MappedProof {
 	}
 	p := &manager.MappedProof{ProviderID: r.Var("idp_id"), ProtocolID: r.Var("protocol_id"), Assertion: map[string]string{}}
 	for name, v := range r.HTTP.Header {
-		if name == secret || name == "X-Auth-Token" || name == "Authorization" {
+		if name == secret || name == "X-Auth-Token" || name == "Authorization" || strings.Contains(name, "_") {
 			continue
 		}
-		text := strings.Join(v, ";")
-		p.Assertion[name] = text
-		p.Assertion["HTTP_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = text
+		text, upper := strings.Join(v, ";"), strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		p.Assertion[name], p.Assertion["HTTP_"+upper] = text, text
+		if upper != "REMOTE_USER" {
+			p.Assertion[upper] = text
+		}
 	}
 	if u := r.Header("X-Remote-User"); u != "" {
 		p.Assertion["REMOTE_USER"] = u

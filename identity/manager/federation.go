@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"time"
 
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/identity"
@@ -165,4 +166,10 @@ func (m *Manager) UpdateServiceProvider(ctx context.Context, before, after *iden
 // DeleteServiceProvider removes a service provider.
 func (m *Manager) DeleteServiceProvider(ctx context.Context, id string) error {
 	return m.store.ServiceProviders.Delete(ctx, id)
+}
+
+// MembershipEnds returns until when identity providers put a user into groups
+// of which it is not a member anyway, by group.
+func (m *Manager) MembershipEnds(ctx context.Context, userID string) (map[string]time.Time, error) {
+	return m.store.MembershipEnds(ctx, userID, m.now())
 }

@@ -146,11 +146,22 @@ func (r *Rules) Apply(assertion map[string]string) (*Result, bool) {
 	return out, user && (out.User.ID != "" || out.User.Name != "")
 }
 
+// Value returns an attribute of an assertion. Attributes come in headers,
+// whose names know no case and no underscores: "openstack_user" is also found
+// as OPENSTACK_USER.
+func Value(assertion map[string]string, name string) (string, bool) {
+	if v, ok := assertion[name]; ok {
+		return v, true
+	}
+	v, ok := assertion[strings.ToUpper(strings.ReplaceAll(name, "-", "_"))]
+	return v, ok
+}
+
 // match checks a rule's remote part and returns the values for {0}, {1} ….
 func (x *rule) match(assertion map[string]string) ([][]string, bool) {
 	var values [][]string
 	for _, q := range x.Remote {
-		text, ok := assertion[q.Type]
+		text, ok := Value(assertion, q.Type)
 		if !ok {
 			return nil, false
 		}
@@ -229,6 +240,20 @@ func (l *local) user(values [][]string) User {
 	return User{ID: fill(l.User.ID, values), Name: fill(l.User.Name, values), Email: fill(l.User.Email, values), Type: l.User.Type, Domain: fillDomain(l.User.Domain, values)}
 }
 
+// asserted reads a group as Keystone asserts its own to other clouds: a JSON
+// document with the group's name and domain. What is none names no group.
+func asserted(text string) (Group, bool) {
+	text, ok := strings.CutPrefix(text, "JSON:")
+	if !ok {
+		return Group{}, false
+	}
+	var g Group
+	if err := json.Unmarshal([]byte(text), &g); err != nil || g.Domain == nil {
+		return Group{}, true
+	}
+	return Group{Name: g.Name, Domain: g.Domain}, true
+}
+
 func (l *local) add(out *Result, values [][]string) {
 	if g := l.Group; g != nil {
 		out.Groups = append(out.Groups, Group{ID: fill(g.ID, values), Name: fill(g.Name, values), Domain: fillDomain(g.Domain, values)})
@@ -236,6 +261,10 @@ func (l *local) add(out *Result, values [][]string) {
 	var names string
 	if json.Unmarshal(l.Groups, &names) == nil && names != "" {
 		for _, n := range split(fill(names, values)) {
+			if g, ok := asserted(n); ok {
+				out.Groups = append(out.Groups, g)
+				continue
+			}
 			out.Groups = append(out.Groups, Group{Name: n, Domain: fillDomain(l.Domain, values)})
 		}
 	}

@@ -96,3 +96,22 @@ func (s *Store) SetRemoteIDs(ctx context.Context, providerID string, ids []strin
 	}
 	return nil
 }
+
+// MembershipEnds returns until when identity providers put a user into groups
+// of which it is not a member anyway, by group; of several ends the latest.
+func (s *Store) MembershipEnds(ctx context.Context, userID string, now time.Time) (map[string]time.Time, error) {
+	type row struct {
+		GroupID   string    `db:"group_id"`
+		ExpiresAt time.Time `db:"expires_at"`
+	}
+	list, err := db.Select[row](ctx, s.db, "SELECT group_id, expires_at FROM expiring_memberships WHERE user_id = ? AND expires_at > ?"+
+		" AND group_id NOT IN (SELECT group_id FROM memberships WHERE user_id = ?) ORDER BY expires_at LIMIT "+bound, userID, now, userID)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]time.Time, len(list))
+	for _, r := range list {
+		out[r.GroupID] = r.ExpiresAt
+	}
+	return out, nil
+}
