@@ -11,6 +11,7 @@ import (
 	computemanager "github.com/tropocloud/tropo/compute/manager"
 	computemetadata "github.com/tropocloud/tropo/compute/metadata"
 	computestore "github.com/tropocloud/tropo/compute/store"
+	"github.com/tropocloud/tropo/rest"
 )
 
 func startCompute(ctx context.Context, s *System) error {
@@ -42,9 +43,13 @@ func startCompute(ctx context.Context, s *System) error {
 		return err
 	}
 	s.onStop(stopper(stop))
+	once, err := rest.NewOnce(ctx, d)
+	if err != nil {
+		return err
+	}
 	api, err := computeapi.New(m, computeapi.Options{
 		Validator: s.validator("nova"), PolicyFile: s.policyFile("compute"), EnforceScope: s.o.Config.EnforceScope, AuthURL: s.authURL(),
-		Log: s.log, Metrics: s.metrics, Tracing: s.tracing,
+		Log: s.log, Metrics: s.metrics, Tracing: s.tracing, Once: once,
 	})
 	if err != nil {
 		return err

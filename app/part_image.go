@@ -10,6 +10,7 @@ import (
 	imagemanager "github.com/tropocloud/tropo/image/manager"
 	imagestore "github.com/tropocloud/tropo/image/store"
 	"github.com/tropocloud/tropo/policy"
+	"github.com/tropocloud/tropo/rest"
 )
 
 func startImage(ctx context.Context, s *System) error {
@@ -43,9 +44,13 @@ func startImage(ctx context.Context, s *System) error {
 	if err != nil {
 		return err
 	}
+	once, err := rest.NewOnce(ctx, d)
+	if err != nil {
+		return err
+	}
 	api, err := imageapi.New(imageapi.Options{
 		Manager: m, Validator: s.validator("glance"), Enforcer: enforcer, AuthURL: s.authURL(),
-		Log: s.log, Metrics: s.metrics, Tracing: s.tracing,
+		Log: s.log, Metrics: s.metrics, Tracing: s.tracing, Once: once,
 	})
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	networkmanager "github.com/tropocloud/tropo/network/manager"
 	"github.com/tropocloud/tropo/network/metadata"
 	networkstore "github.com/tropocloud/tropo/network/store"
+	"github.com/tropocloud/tropo/rest"
 )
 
 // dataplane is this machine's part of the network: its daemons and, on control
@@ -196,9 +197,13 @@ func startNetwork(ctx context.Context, s *System) error {
 	if err != nil {
 		return err
 	}
+	once, err := rest.NewOnce(ctx, d)
+	if err != nil {
+		return err
+	}
 	api, err := networkapi.New(m, networkapi.Options{
 		Validator: s.validator("neutron"), PolicyFile: s.policyFile("network"), EnforceScope: s.o.Config.EnforceScope, AuthURL: s.authURL(),
-		Log: s.log, Metrics: s.metrics, Tracing: s.tracing,
+		Log: s.log, Metrics: s.metrics, Tracing: s.tracing, Once: once,
 	})
 	if err != nil {
 		return err
