@@ -13,7 +13,7 @@ import (
 func nothing(context.Context, *System) error { return nil }
 
 func TestOrderPutsNeedsFirst(t *testing.T) {
-	got, err := order([]part{{"c", []string{"a", "b"}, nothing}, {"b", []string{"a"}, nothing}, {"a", nil, nothing}})
+	got, err := order([]part{{"c", controls, []string{"a", "b"}, nothing}, {"b", controls, []string{"a"}, nothing}, {"a", controls, nil, nothing}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,9 +28,9 @@ func TestOrderPutsNeedsFirst(t *testing.T) {
 
 func TestOrderRefusesBadTables(t *testing.T) {
 	for want, parts := range map[string][]part{
-		"need each other":  {{"a", []string{"b"}, nothing}, {"b", []string{"a"}, nothing}},
-		"not in the table": {{"a", []string{"b"}, nothing}},
-		"stands twice":     {{"a", nil, nothing}, {"a", nil, nothing}},
+		"need each other":  {{"a", controls, []string{"b"}, nothing}, {"b", controls, []string{"a"}, nothing}},
+		"not in the table": {{"a", controls, []string{"b"}, nothing}},
+		"stands twice":     {{"a", controls, nil, nothing}, {"a", controls, nil, nothing}},
 	} {
 		if _, err := order(parts); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
@@ -45,15 +45,15 @@ func TestTheTableIsSound(t *testing.T) {
 }
 
 func TestListenSpec(t *testing.T) {
-	common, own, err := listenSpec([]string{"127.0.0.1:1", "compute=127.0.0.1:2"})
+	common, own, err := listenSpec([]string{"127.0.0.1:1", "compute=127.0.0.1:2"}, DefaultListen)
 	if err != nil || common != "127.0.0.1:1" || own["compute"] != "127.0.0.1:2" {
 		t.Errorf("%q %v %v", common, own, err)
 	}
-	if common, _, err := listenSpec(nil); err != nil || common != DefaultListen {
+	if common, _, err := listenSpec(nil, DefaultListen); err != nil || common != DefaultListen {
 		t.Errorf("default: %q %v", common, err)
 	}
 	for _, bad := range []string{"5000", "nothing=127.0.0.1:1", "compute="} {
-		if _, _, err := listenSpec([]string{bad}); err == nil {
+		if _, _, err := listenSpec([]string{bad}, DefaultListen); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}

@@ -21,6 +21,7 @@ type Config struct {
 		Roles             []string `config:"roles" default:"control,compute,network,storage" help:"What this machine does in the cloud."`
 		ManagementAddress string   `config:"management_address" help:"Address at which the other nodes reach this one: APIs, the bus, the dataplane's databases. Empty: the cloud has one machine."`
 		StorageAddress    string   `config:"storage_address" help:"Address for image and volume data; empty: the management address."`
+		PublicEndpoint    string   `config:"public_endpoint" help:"URL under which clients reach the cloud, as in https://cloud.example.org: a balancer before the control nodes. Empty: the listener of the first one."`
 		ServiceAddress    string   `config:"service_address" help:"Address of the tunnels of guests' networks; empty: the management address."`
 		ServiceInterface  string   `config:"service_interface" help:"Link for the tunnels that the cloud's switch may take for itself, where it runs in user space; empty: the tunnels share the host's own stack."`
 		ProviderInterface string   `config:"provider_interface" help:"Link to the outside that the cloud's provider bridge may take for itself; empty: the bridge is linked to this host alone."`

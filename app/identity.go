@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/tropocloud/tropo/db"
+	"github.com/tropocloud/tropo/fault"
 	identitymanager "github.com/tropocloud/tropo/identity/manager"
 	identitystore "github.com/tropocloud/tropo/identity/store"
 )
@@ -16,13 +17,24 @@ func Identity(ctx context.Context, dir string, c Config, f func(m *identitymanag
 	if err != nil {
 		return err
 	}
-	secrets, err := state.Secrets("")
+	secrets, err := state.loadSecrets("")
 	if err != nil {
 		return err
 	}
 	s := &System{o: Options{Config: c}, state: state, secrets: secrets}
-	if s.common, s.own, err = listenSpec(nil); err != nil {
+	if s.common, s.own, err = listenSpec(nil, DefaultListen); err != nil {
 		return err
+	}
+	e, err := state.enrolment()
+	if err != nil {
+		return err
+	}
+	if e != nil {
+		if !e.control() {
+			return fault.Conflictf("This node has no identity service: run the command on a control node.")
+		}
+		s.place = &place{e: e}
+		e.complete(&s.o.Config)
 	}
 	d, err := db.Open(ctx, s.databaseURL("identity"))
 	if err != nil {

@@ -2,15 +2,19 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/tropocloud/tropo/cluster"
 	"github.com/tropocloud/tropo/rest"
 )
 
@@ -23,6 +27,7 @@ var mounts = []struct{ service, path, suffix string }{
 	{"compute", "/compute", "/v2.1"},
 	{"network", "/networking", ""},
 	{"metadata", "/metadata", ""},
+	{"cluster", "/cluster", ""},
 }
 
 // front is the common listener's handler: it hands each request to the service
@@ -78,9 +83,10 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // listenSpec reads --listen values: "127.0.0.1:5000" for the common listener,
-// "identity=127.0.0.1:5001" for a service of its own.
-func listenSpec(values []string) (common string, own map[string]string, err error) {
-	common, own = DefaultListen, map[string]string{}
+// "identity=127.0.0.1:5001" for a service of its own. byDefault is the common
+// listener where none is given.
+func listenSpec(values []string, byDefault string) (common string, own map[string]string, err error) {
+	common, own = byDefault, map[string]string{}
 	for _, v := range values {
 		service, addr, ok := strings.Cut(v, "=")
 		if !ok {
@@ -108,11 +114,53 @@ func listenSpec(values []string) (common string, own map[string]string, err erro
 // DefaultListen is the address of the common listener.
 const DefaultListen = "127.0.0.1:5000"
 
-// endpoint is the public URL of a service.
+// publicBase is the URL under which clients reach the cloud.
+func (s *System) publicBase() string {
+	if u := s.o.Config.Node.PublicEndpoint; u != "" {
+		return strings.TrimRight(u, "/")
+	}
+	if s.place != nil && !s.place.e.Founder && s.place.e.Public != "" {
+		return s.place.e.Public
+	}
+	return "http://" + s.reachable(s.common)
+}
+
+// reachable puts this machine's address where an address stands for all.
+func (s *System) reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || s.member.alone() {
+		return addr
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		return net.JoinHostPort(s.member.Management.String(), port)
+	}
+	return addr
+}
+
+// public is the public URL of a service.
+func (s *System) public(service string) string {
+	for _, m := range mounts {
+		if m.service != service {
+			continue
+		}
+		if addr, ok := s.own[service]; ok && s.o.Config.Node.PublicEndpoint == "" {
+			return "http://" + s.reachable(addr) + m.suffix
+		}
+		return s.publicBase() + m.path + m.suffix
+	}
+	return ""
+}
+
+// endpoint is the URL of a service for this machine's own parts: within this
+// process where the service runs here, of whichever control node answers
+// otherwise. It is for s.transport alone.
 func (s *System) endpoint(service string) string {
 	for _, m := range mounts {
 		if m.service != service {
 			continue
+		}
+		if s.agentOnly() {
+			return "https://" + cluster.AnyControl + m.path + m.suffix
 		}
 		if addr, ok := s.own[service]; ok {
 			return "http://" + addr + m.suffix
@@ -120,6 +168,12 @@ func (s *System) endpoint(service string) string {
 		return "http://" + s.common + m.path + m.suffix
 	}
 	return ""
+}
+
+// endpointOf is the URL for this machine's own parts by catalog type.
+func (s *System) endpointOf(typ string) (string, bool) {
+	u := s.endpoint(typ)
+	return u, u != ""
 }
 
 // serve answers on an address until the system stops.
@@ -148,12 +202,17 @@ func (s *System) serveUnix(path string, h http.Handler) error {
 	return nil
 }
 
-func (s *System) serveOn(l net.Listener, h http.Handler) {
+func (s *System) serveOn(l net.Listener, h http.Handler) { s.serveTLS(l, h, nil) }
+
+// serveTLS answers on a listener, with TLS unless c is nil.
+func (s *System) serveTLS(l net.Listener, h http.Handler, c *tls.Config) {
 	srv := &http.Server{
+		TLSConfig:         c,
 		Handler:           h,
 		ReadHeaderTimeout: 20 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.Go("listener "+l.Addr().String(), func(ctx context.Context) error {
 		stopped := make(chan struct{})
@@ -166,7 +225,11 @@ func (s *System) serveOn(l net.Listener, h http.Handler) {
 				_ = srv.Close()
 			}
 		}()
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		serve := srv.Serve
+		if c != nil {
+			serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+		}
+		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		<-stopped

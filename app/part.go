@@ -4,17 +4,24 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/tropocloud/tropo/cluster"
 )
 
 // part is one row of the table of parts: a service, an agent, a supervisor.
 type part struct {
-	name  string
+	name string
+	// roles: it starts on nodes that have any of them.
+	roles []cluster.Role
 	needs []string
 	// start brings the part up; what must run until the end goes through
 	// System.Go, what must be closed through System.onStop. Names of
 	// services are those of the mount points.
 	start func(ctx context.Context, s *System) error
 }
+
+// on reports whether the part starts on a node.
+func (p part) on(n cluster.Node) bool { return slices.ContainsFunc(p.roles, n.Has) }
 
 // order sorts the table so that each part comes after what it needs, and
 // refuses circles and unknown names.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/tropocloud/tropo/bus"
+	"github.com/tropocloud/tropo/cluster"
 	"github.com/tropocloud/tropo/identity"
 	identityapi "github.com/tropocloud/tropo/identity/api"
 	identitymanager "github.com/tropocloud/tropo/identity/manager"
@@ -13,17 +14,29 @@ import (
 	placementapi "github.com/tropocloud/tropo/placement/api"
 	placementmanager "github.com/tropocloud/tropo/placement/manager"
 	placementstore "github.com/tropocloud/tropo/placement/store"
+	"github.com/tropocloud/tropo/rest"
 )
 
-// table lists the parts and what each needs: the whole system at a glance.
+// Kinds of nodes, for the table.
+var (
+	controls = []cluster.Role{cluster.Control}
+	computes = []cluster.Role{cluster.Compute}
+	// switches are on every node but those for storage alone: the central
+	// databases on control nodes, a chassis on the others.
+	switches = []cluster.Role{cluster.Control, cluster.Compute, cluster.Network}
+)
+
+// table lists the parts, where each starts and what it needs: the whole system
+// at a glance. A need is about the order alone; on a node without it, the
+// control nodes have it.
 var table = []part{
-	{"identity", nil, startIdentity},
-	{"placement", []string{"identity"}, startPlacement},
-	{"image", []string{"identity"}, startImage},
-	{"dataplane", nil, startDataplane},
-	{"network", []string{"identity", "dataplane"}, startNetwork},
-	{"compute", []string{"identity", "placement", "image", "network"}, startCompute},
-	{"hypervisor", []string{"compute", "dataplane"}, startHypervisor},
+	{"identity", controls, nil, startIdentity},
+	{"placement", controls, []string{"identity"}, startPlacement},
+	{"image", controls, []string{"identity"}, startImage},
+	{"dataplane", switches, nil, startDataplane},
+	{"network", controls, []string{"identity", "dataplane"}, startNetwork},
+	{"compute", controls, []string{"identity", "placement", "image", "network"}, startCompute},
+	{"hypervisor", computes, []string{"compute", "dataplane"}, startHypervisor},
 }
 
 func startIdentity(ctx context.Context, s *System) error {
@@ -49,9 +62,13 @@ func startIdentity(ctx context.Context, s *System) error {
 	}
 	// A revocation reaches every service's cache at once.
 	s.onStop(stopper(s.bus.Subscribe(identitymanager.InvalidateEvent, func(context.Context, bus.Event) { s.flush() })))
+	once, err := rest.NewOnce(ctx, d)
+	if err != nil {
+		return err
+	}
 	api, err := identityapi.New(m, identityapi.Options{
 		Validator: m, PolicyFile: s.policyFile("identity"), EnforceScope: s.o.Config.EnforceScope, AuthURL: s.authURL(),
-		Log: s.log, Metrics: s.metrics, Tracing: s.tracing,
+		Log: s.log, Metrics: s.metrics, Tracing: s.tracing, Once: once,
 	})
 	if err != nil {
 		return err
@@ -80,6 +97,9 @@ func (s *System) bootstrap(c identity.Config) identitymanager.BootstrapOptions {
 		}
 		o.Users = append(o.Users, identitymanager.BootstrapUser{Name: u, Password: s.secrets.Services[u], HashRounds: rounds})
 	}
+	if s.place != nil && !s.place.e.Founder && s.o.Config.Node.PublicEndpoint == "" {
+		return o // the catalog has the first node's addresses
+	}
 	for _, e := range []struct{ service, typ, name string }{
 		{"identity", "identity", "keystone"},
 		{"image", "image", "glance"},
@@ -87,7 +107,7 @@ func (s *System) bootstrap(c identity.Config) identitymanager.BootstrapOptions {
 		{"compute", "compute", "nova"},
 		{"network", "network", "neutron"},
 	} {
-		url := s.Endpoint(e.service)
+		url := s.public(e.service)
 		o.Services = append(o.Services, identitymanager.BootstrapService{Type: e.typ, Name: e.name, Public: url, Internal: url, Admin: url})
 	}
 	return o
@@ -106,9 +126,13 @@ func startPlacement(ctx context.Context, s *System) error {
 	if err != nil {
 		return err
 	}
+	once, err := rest.NewOnce(ctx, d)
+	if err != nil {
+		return err
+	}
 	api, err := placementapi.New(m, placementapi.Options{
 		Validator: s.validator("placement"), PolicyFile: s.policyFile("placement"), EnforceScope: s.o.Config.EnforceScope, AuthURL: s.authURL(),
-		Log: s.log, Metrics: s.metrics, Tracing: s.tracing,
+		Log: s.log, Metrics: s.metrics, Tracing: s.tracing, Once: once,
 	})
 	if err != nil {
 		return err
@@ -138,10 +162,10 @@ func (s *System) policyFile(service string) string {
 	return ""
 }
 
-func (s *System) authURL() string { return s.Endpoint("identity") }
+func (s *System) authURL() string { return s.public("identity") }
 
 // Endpoint is the public URL of a service.
-func (s *System) Endpoint(service string) string { return s.endpoint(service) }
+func (s *System) Endpoint(service string) string { return s.public(service) }
 
 // StatePath is a path inside the state folder.
 func (s *System) StatePath(parts ...string) string { return s.state.Path(parts...) }

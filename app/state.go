@@ -44,9 +44,9 @@ func (s *State) Path(parts ...string) string {
 // can read.
 type Secrets struct {
 	CloudID  string            `json:"cloud_id"` // 8 hex digits: names the cloud's namespace and links
-	Admin    string            `json:"admin_password"`
+	Admin    string            `json:"admin_password,omitempty"`
 	Metadata string            `json:"metadata_secret"`
-	Services map[string]string `json:"service_passwords"` // by user name
+	Services map[string]string `json:"service_passwords,omitempty"` // by user name
 }
 
 // serviceUsers are the users with which the services call each other, named as
@@ -56,21 +56,13 @@ var serviceUsers = []string{"nova", "neutron", "glance", "placement"}
 // Secrets reads the secrets, and makes those that are missing. adminPassword,
 // if not empty, is used for a cloud that is new.
 func (s *State) Secrets(adminPassword string) (*Secrets, error) {
-	path := s.Path("secrets.json")
-	sec := &Secrets{}
-	b, err := os.ReadFile(path)
-	switch {
-	case err == nil:
-		if err := json.Unmarshal(b, sec); err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
-		}
-	case !errors.Is(err, os.ErrNotExist):
+	sec, err := s.readSecrets()
+	if err != nil {
 		return nil, err
 	}
 	before := fmt.Sprint(*sec)
 	if sec.CloudID == "" {
-		sum := sha256.Sum256([]byte(s.Dir + random(8)))
-		sec.CloudID = hex.EncodeToString(sum[:4])
+		sec.CloudID = s.newCloudID()
 	}
 	if sec.Admin == "" {
 		sec.Admin = adminPassword
@@ -92,11 +84,80 @@ func (s *State) Secrets(adminPassword string) (*Secrets, error) {
 	if fmt.Sprint(*sec) == before {
 		return sec, nil
 	}
-	b, err = json.MarshalIndent(sec, "", "  ")
+	return sec, s.writeSecrets(sec)
+}
+
+// nodeSecrets are those of a machine without the role control: a name for what
+// it makes on this host, and the secret of metadata proxies. Nothing else is
+// for such a machine.
+func (s *State) nodeSecrets(metadata string) (*Secrets, error) {
+	sec, err := s.readSecrets()
 	if err != nil {
 		return nil, err
 	}
-	return sec, host.WriteFile(path, append(b, '\n'), 0o600)
+	want := &Secrets{CloudID: sec.CloudID, Metadata: metadata}
+	if want.CloudID == "" {
+		want.CloudID = s.newCloudID()
+	}
+	if fmt.Sprint(*want) == fmt.Sprint(*sec) {
+		return want, nil
+	}
+	return want, s.writeSecrets(want)
+}
+
+func (s *State) newCloudID() string {
+	sum := sha256.Sum256([]byte(s.Dir + random(8)))
+	return hex.EncodeToString(sum[:4])
+}
+
+func (s *State) readSecrets() (*Secrets, error) {
+	path, sec := s.Path("secrets.json"), &Secrets{}
+	b, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return sec, nil
+	case err != nil:
+		return nil, err
+	}
+	if err := json.Unmarshal(b, sec); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return sec, nil
+}
+
+func (s *State) writeSecrets(sec *Secrets) error {
+	b, err := json.MarshalIndent(sec, "", "  ")
+	if err != nil {
+		return err
+	}
+	return host.WriteFile(s.Path("secrets.json"), append(b, '\n'), 0o600)
+}
+
+// adminSocket is where the running process can be asked by whoever owns the
+// folder.
+func (s *State) adminSocket(cloudID string) string {
+	sock := s.Path("run", "admin.sock")
+	if len(sock) > 100 { // longer than a unix socket's address may be
+		sock = filepath.Join(os.TempDir(), "tropo-"+cloudID+".sock")
+	}
+	return sock
+}
+
+// AdminSocket is the socket of the process that runs in a state folder.
+func AdminSocket(dir string) (string, error) {
+	if _, err := os.Stat(filepath.Join(dir, "secrets.json")); err != nil {
+		return "", fmt.Errorf("there is no cloud in %s", dir)
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	s := &State{Dir: abs}
+	sec, err := s.readSecrets()
+	if err != nil {
+		return "", err
+	}
+	return s.adminSocket(sec.CloudID), nil
 }
 
 // random returns n random bytes in hex.

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +16,8 @@ import (
 
 	"github.com/tropocloud/tropo/auth"
 	"github.com/tropocloud/tropo/bus"
-	"github.com/tropocloud/tropo/bus/dial"
+	clustermanager "github.com/tropocloud/tropo/cluster/manager"
+	"github.com/tropocloud/tropo/cluster/pki"
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/host"
 	"github.com/tropocloud/tropo/obs"
@@ -43,6 +43,7 @@ type System struct {
 	secrets *Secrets
 	host    string // name of this machine among the cloud's
 	member  member
+	place   *place // what is known of the cloud's other nodes; nil: there are none
 	common  string
 	own     map[string]string
 
@@ -52,6 +53,8 @@ type System struct {
 	tracing   *obs.Tracing
 	health    *obs.Health
 	transport *rest.InProcess
+	nodes     *clustermanager.Manager // on control nodes of a cloud of many
+	identity  *pki.Identity           // this node's certificate; nil: none
 	front     *front
 	sessions  map[string]*auth.Session
 	plane     *dataplane
@@ -70,9 +73,6 @@ type System struct {
 // when every API answers.
 func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
 	s := &System{o: o, log: o.Log, front: &front{}, transport: &rest.InProcess{}, sessions: map[string]*auth.Session{}}
-	if s.common, s.own, err = listenSpec(o.Listen); err != nil {
-		return err
-	}
 	if s.state, err = OpenState(o.StateDir); err != nil {
 		return err
 	}
@@ -81,15 +81,18 @@ func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	if s.secrets, err = s.state.Secrets(o.AdminPassword); err != nil {
-		return err
-	}
 	if s.host = o.Config.Host; s.host == "" {
 		if s.host, err = os.Hostname(); err != nil {
 			return err
 		}
 	}
 	if s.member, err = s.newMember(); err != nil {
+		return err
+	}
+	if s.common, s.own, err = listenSpec(o.Listen, s.defaultListen()); err != nil {
+		return err
+	}
+	if s.secrets, err = s.state.loadSecrets(o.AdminPassword); err != nil {
 		return err
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
@@ -102,6 +105,9 @@ func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
 		return err
 	}
 	for _, p := range sorted {
+		if !p.on(s.member.Node) {
+			continue
+		}
 		begin := time.Now()
 		if err := p.start(s.ctx, s); err != nil {
 			if s.ctx.Err() != nil {
@@ -111,8 +117,10 @@ func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
 		}
 		s.say(fmt.Sprintf("%-12s %6.0f ms", p.name, time.Since(begin).Seconds()*1000))
 	}
-	if err := s.state.WriteClients(s.endpoint("identity")+"/v3", s.secrets.Admin); err != nil {
-		return err
+	if !s.agentOnly() {
+		if err := s.state.WriteClients(s.public("identity")+"/v3", s.secrets.Admin); err != nil {
+			return err
+		}
 	}
 	if ready != nil {
 		ready(s)
@@ -126,9 +134,6 @@ func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
 
 // share makes what all parts use.
 func (s *System) share() error {
-	if err := s.connect(); err != nil {
-		return err
-	}
 	s.metrics = obs.NewMetrics(s.o.Version)
 	s.health = &obs.Health{}
 	var err error
@@ -141,32 +146,26 @@ func (s *System) share() error {
 		defer cancel()
 		return s.tracing.Shutdown(ctx)
 	})
-	s.transport.Add(s.common, s.front)
-	if _, err := s.serve(s.common, s.front); err != nil {
+	if err := s.openCluster(); err != nil {
 		return err
+	}
+	if err := s.connect(); err != nil {
+		return err
+	}
+	if !s.agentOnly() {
+		s.transport.Add(s.common, s.front)
+		if _, err := s.serve(s.common, s.front); err != nil {
+			return err
+		}
 	}
 	admin := http.NewServeMux()
 	admin.Handle("/metrics", s.metrics.Handler())
 	admin.HandleFunc("/sagas", s.listSagas)
 	admin.Handle("/", s.health.Handler())
-	sock := s.state.Path("run", "admin.sock")
-	if len(sock) > 100 { // longer than a unix socket's address may be
-		sock = filepath.Join(os.TempDir(), "tropo-"+s.secrets.CloudID+".sock")
-	}
-	return s.serveUnix(sock, admin)
-}
-
-// connect opens the bus that the configuration names.
-func (s *System) connect() error {
-	o, err := s.o.Config.Bus.Options(s.host, s.log)
-	if err != nil {
+	if err := s.serveCluster(admin); err != nil {
 		return err
 	}
-	if s.bus, err = dial.Open(s.ctx, s.o.Config.Bus.URL, o); err != nil {
-		return fmt.Errorf("connect to the bus: %w", err)
-	}
-	s.onStop(s.bus.Close)
-	return nil
+	return s.serveUnix(s.state.adminSocket(s.secrets.CloudID), admin)
 }
 
 // Go runs f until it returns or the system stops; an error ends the system.
@@ -236,10 +235,14 @@ func (s *System) session(user string) *auth.Session {
 	if have := s.sessions[user]; have != nil {
 		return have
 	}
-	n := auth.NewSession(auth.SessionOptions{
-		AuthURL: s.endpoint("identity") + "/v3", Username: user, Transport: s.transport,
+	o := auth.SessionOptions{
+		AuthURL: s.endpoint("identity") + "/v3", Username: user, Transport: s.transport, Endpoints: s.endpointOf,
 		Password: func() string { return s.secrets.Services[user] },
-	})
+	}
+	if s.agentOnly() { // it has one user of its own, whatever it does
+		o.Username, o.Password = s.member.User, func() string { return s.place.e.Password }
+	}
+	n := auth.NewSession(o)
 	s.sessions[user] = n
 	return n
 }
@@ -299,3 +302,6 @@ func crashHook(at string) func(saga, step string, undo bool, w task.When) {
 		}
 	}
 }
+
+// Serves reports whether this machine answers APIs: it is a control node.
+func (s *System) Serves() bool { return !s.agentOnly() }

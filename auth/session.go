@@ -30,6 +30,8 @@ type SessionOptions struct {
 	// Transport carries all requests: rest.InProcess within one process,
 	// TCP otherwise. nil: http.DefaultTransport.
 	Transport http.RoundTripper
+	// Endpoints, if not nil, is asked before the catalog where a service is.
+	Endpoints FixedEndpoints
 }
 
 // Session holds a service's token, renewed before it expires, and makes
@@ -229,6 +231,9 @@ func (s *Session) provider(token string) *gophercloud.ProviderClient {
 
 func (s *Session) connect(p *gophercloud.ProviderClient, catalog []CatalogEntry, typ string) (*gophercloud.ServiceClient, error) {
 	p.EndpointLocator = func(gophercloud.EndpointOpts) (string, error) {
+		if u := s.fixed(typ); u != "" {
+			return gophercloud.NormalizeURL(u), nil
+		}
 		for _, e := range catalog {
 			if e.Type != typ {
 				continue

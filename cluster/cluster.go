@@ -57,6 +57,7 @@ type Node struct {
 	Service    netip.Addr
 	Joined     time.Time
 	Seen       time.Time // the last heartbeat
+	Version    string    // of the program it runs, as its last heartbeat said
 	Revoked    bool      // removed from the cloud: it is refused everywhere
 }
 

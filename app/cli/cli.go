@@ -35,7 +35,7 @@ func Main(args []string, out, errOut io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errOut)
 	root.SetArgs(args)
-	root.AddCommand(upCommand(), downCommand(), traceCommand(), identityCommand(), configCommand())
+	root.AddCommand(upCommand(), joinCommand(), downCommand(), nodeCommand(), traceCommand(), identityCommand(), configCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		msg := err.Error()
 		if f, ok := fault.As(err); ok && f.Err == nil {
@@ -61,57 +61,101 @@ func Version() string {
 	return info.Main.Version
 }
 
+// running are the flags of the commands that run a machine's part of a cloud.
+type running struct {
+	o                                     app.Options
+	files                                 []string
+	set                                   map[string]string
+	level, format, logFile, address, name string
+	roles                                 []string
+}
+
+func (r *running) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&r.o.Listen, "listen", nil, "address of all APIs (default "+app.DefaultListen+", or port 5000 of --address), or SERVICE=ADDRESS for one service; may be repeated")
+	f.StringArrayVar(&r.files, "config", nil, "configuration file or folder; may be repeated")
+	f.StringToStringVar(&r.set, "set", nil, "one option: GROUP.OPTION=VALUE; may be repeated")
+	f.StringVar(&r.address, "address", "", "this machine's address for the cloud's other machines ([node] management_address)")
+	f.StringSliceVar(&r.roles, "roles", nil, "what this machine does: control, compute, network, storage ([node] roles; default all)")
+	f.StringVar(&r.name, "name", "", "name of this machine within the cloud (host; default: its host name)")
+	f.StringVar(&r.level, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&r.format, "log-format", "text", "text or json")
+	f.StringVar(&r.logFile, "log-file", "", "log there (default STATE/log/tropo.log; - is standard error)")
+}
+
+// load reads the configuration; flags come last.
+func (r *running) load(cmd *cobra.Command) error {
+	r.o.StateDir, _ = cmd.Flags().GetString("state")
+	if err := config.Load(&r.o.Config, config.Sources{
+		Files: r.files, Env: config.Environ(), Overrides: r.set,
+		Warn: func(m string) { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), "tropo: warning:", m) },
+	}); err != nil {
+		return err
+	}
+	c := &r.o.Config
+	if r.name != "" {
+		c.Host = r.name
+	}
+	if r.address != "" {
+		c.Node.ManagementAddress = r.address
+	}
+	if len(r.roles) > 0 {
+		c.Node.Roles = r.roles
+	}
+	return nil
+}
+
+// run is the life of the process.
+func (r *running) run(cmd *cobra.Command) error {
+	begin := time.Now()
+	w, closeLog, err := openLog(r.o.StateDir, r.logFile, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	r.o.Log = obs.Logger(w, r.level, r.format)
+	r.o.Version = Version()
+	r.o.Progress = func(s string) { _, _ = fmt.Fprintln(cmd.OutOrStdout(), " ", s) }
+	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "tropo %s starts in %s\n", r.o.Version, r.o.StateDir)
+	return app.Up(cmd.Context(), r.o, func(s *app.System) {
+		took := time.Since(begin).Seconds()
+		if !s.Serves() {
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "ready after %.1f s\n", took)
+			return
+		}
+		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "ready after %.1f s: identity at %s/v3\n  export OS_CLIENT_CONFIG_FILE=%s OS_CLOUD=tropo\n",
+			took, s.Endpoint("identity"), s.StatePath("clouds.yaml"))
+	})
+}
+
 func upCommand() *cobra.Command {
-	var o app.Options
-	var files []string
-	var set map[string]string
-	var level, format, logFile string
+	r := &running{}
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Run a cloud in this process until a signal ends it",
 		Long: `Run a cloud in this process: every service, the agents of this host, and the
 Open vSwitch and OVN daemons that they need. Everything is kept in the state
 folder. Guests and the daemons of the network outlive the process; the next
-"tropo up" finds them again, and "tropo down" ends them.`,
+"tropo up" finds them again, and "tropo down" ends them.
+
+With --address other machines can become part of the cloud by "tropo join";
+on a machine that has joined, "tropo up" runs its part.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			begin := time.Now()
-			o.StateDir, _ = cmd.Flags().GetString("state")
-			if o.AdminPassword == "" {
-				o.AdminPassword = os.Getenv("TROPO_ADMIN_PASSWORD")
+			if r.o.AdminPassword == "" {
+				r.o.AdminPassword = os.Getenv("TROPO_ADMIN_PASSWORD")
 			}
-			if err := config.Load(&o.Config, config.Sources{
-				Files: files, Env: config.Environ(), Overrides: set,
-				Warn: func(m string) { _, _ = fmt.Fprintln(cmd.ErrOrStderr(), "tropo: warning:", m) },
-			}); err != nil {
+			if err := r.load(cmd); err != nil {
 				return err
 			}
 			// Databases, consoles and sockets are made by libraries and daemons
 			// that choose no mode: none of them is for others to read.
 			syscall.Umask(0o077)
-			w, closeLog, err := openLog(o.StateDir, logFile, cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			defer closeLog()
-			o.Log = obs.Logger(w, level, format)
-			o.Version = Version()
-			o.Progress = func(s string) { _, _ = fmt.Fprintln(cmd.OutOrStdout(), " ", s) }
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "tropo %s starts in %s\n", o.Version, o.StateDir)
-			return app.Up(cmd.Context(), o, func(s *app.System) {
-				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "ready after %.1f s: identity at %s/v3\n  export OS_CLIENT_CONFIG_FILE=%s OS_CLOUD=tropo\n",
-					time.Since(begin).Seconds(), s.Endpoint("identity"), s.StatePath("clouds.yaml"))
-			})
+			return r.run(cmd)
 		},
 	}
-	f := c.Flags()
-	f.StringArrayVar(&o.Listen, "listen", nil, "address of all APIs (default "+app.DefaultListen+"), or SERVICE=ADDRESS for one service; may be repeated")
-	f.StringArrayVar(&files, "config", nil, "configuration file or folder; may be repeated")
-	f.StringToStringVar(&set, "set", nil, "one option: GROUP.OPTION=VALUE; may be repeated")
-	f.StringVar(&o.AdminPassword, "admin-password", "", "password of admin in a new cloud (default: TROPO_ADMIN_PASSWORD, or a random one)")
-	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&format, "log-format", "text", "text or json")
-	f.StringVar(&logFile, "log-file", "", "log there (default STATE/log/tropo.log; - is standard error)")
+	r.flags(c)
+	c.Flags().StringVar(&r.o.AdminPassword, "admin-password", "", "password of admin in a new cloud (default: TROPO_ADMIN_PASSWORD, or a random one)")
 	return c
 }
 

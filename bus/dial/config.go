@@ -14,6 +14,7 @@ import (
 // oslo.messaging where it has them.
 type Config struct {
 	URL       string        `config:"transport_url" default:"inproc:" secret:"true" help:"The bus between the parts of a service: inproc:, nats://…, nats-embedded:…, amqp://…, amqp10://…; several nodes separated by commas."`
+	NodeURL   string        `config:"node_transport_url" secret:"true" help:"What nodes without the role control are told to use instead of transport_url, with credentials of their own; empty: the same."`
 	Prefix    string        `config:"name_prefix" default:"tropo" help:"Begins all names at the broker; clouds that share one differ in it."`
 	Workers   int           `config:"executor_thread_pool_size" default:"64" min:"1" help:"Messages that one server handles at the same time."`
 	Queue     int           `config:"queue" default:"1024" min:"1" help:"Calls and casts that wait in one server; senders of more wait."`

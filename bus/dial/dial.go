@@ -17,6 +17,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strings"
 
@@ -37,6 +38,10 @@ type Options struct {
 	// ServerTLS is of an embedded server that listens, and of the routes
 	// between such servers; nil: no TLS.
 	ServerTLS *tls.Config
+	// Admit, if not nil, lets others use an embedded server by their
+	// certificates, with ServerTLS; its URL needs no password then. The bus
+	// has a method Review() that asks it again about those connected.
+	Admit nats.Admit
 	// Name is this process, unique in the cloud, as the broker shows it.
 	Name string
 }
@@ -114,6 +119,7 @@ func texts(nodes []*url.URL) []string {
 type embedded struct {
 	*broker.Bus
 	server *nats.Server
+	log    *slog.Logger
 }
 
 // Close is bus.Bus.
@@ -121,6 +127,13 @@ func (e *embedded) Close() error {
 	err := e.Bus.Close()
 	e.server.Close()
 	return err
+}
+
+// Review ends the connections to the server that Admit refuses by now.
+func (e *embedded) Review() {
+	if err := e.server.Review(); err != nil {
+		e.log.Error("the embedded message broker", slog.Any("error", err))
+	}
 }
 
 func embed(ctx context.Context, u *url.URL, o Options) (bus.Bus, error) {
@@ -132,7 +145,7 @@ func embed(ctx context.Context, u *url.URL, o Options) (bus.Bus, error) {
 	}
 	s, err := nats.Embed(nats.ServerOptions{
 		Name: o.Name, Listen: u.Host, Cluster: u.Query().Get("cluster"), Routes: u.Query()["route"],
-		Username: u.User.Username(), Password: password, TLS: o.ServerTLS, Log: o.Log,
+		Username: u.User.Username(), Password: password, TLS: o.ServerTLS, Admit: o.Admit, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -142,5 +155,5 @@ func embed(ctx context.Context, u *url.URL, o Options) (bus.Bus, error) {
 		s.Close()
 		return nil, err
 	}
-	return &embedded{b, s}, nil
+	return &embedded{b, s, cmp.Or(o.Log, slog.Default())}, nil
 }

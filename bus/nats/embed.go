@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -43,13 +44,19 @@ type ServerOptions struct {
 	Username, Password string
 	// TLS, if not nil, is used for clients and (both ways) between servers.
 	TLS *tls.Config
-	Log *slog.Logger // nil: slog.Default
+	// Admit, if not nil, lets in by certificates instead of Username and
+	// Password; it needs TLS.
+	Admit Admit
+	Log   *slog.Logger // nil: slog.Default
 }
 
 // Server is a NATS server inside this process. It keeps everything in memory.
 type Server struct {
 	opts ServerOptions
-	s    *server.Server
+	gate *gate // nil: by password
+
+	mu sync.Mutex
+	s  *server.Server // another after a restart
 }
 
 // Embed starts a server.
@@ -57,25 +64,81 @@ func Embed(opts ServerOptions) (*Server, error) {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
 	}
-	if (opts.Listen != "" || opts.Cluster != "") && (opts.Username == "" || opts.Password == "") {
+	e := &Server{opts: opts}
+	switch {
+	case opts.Admit != nil && opts.TLS == nil:
+		return nil, errors.New("nats: a server that lets in by certificates needs one")
+	case opts.Admit != nil:
+		e.gate = newGate(opts.Admit, opts.Log)
+		e.opts.Username, e.opts.Password = localUser, e.gate.password
+	case (opts.Listen != "" || opts.Cluster != "") && (opts.Username == "" || opts.Password == ""):
 		return nil, errors.New("nats: a server that listens needs a username and a password")
 	}
-	so, err := opts.server()
+	var err error
+	if e.s, err = e.start(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (s *Server) start() (*server.Server, error) {
+	so, err := s.opts.server()
 	if err != nil {
 		return nil, err
 	}
-	s, err := server.NewServer(so)
+	if s.gate != nil {
+		so.Username, so.Password = "", ""
+		so.CustomClientAuthentication, so.CustomRouterAuthentication = client{s.gate}, router{s.gate}
+		so.Cluster.Username, so.Cluster.Password, so.Cluster.TLSConfig = "", "", s.gate.peerTLS(s.opts.TLS)
+		for _, r := range so.Routes {
+			r.User = nil
+		}
+	}
+	n, err := server.NewServer(so)
 	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	s.SetLogger(&logger{opts.Log}, false, false)
-	s.Start()
-	if !s.ReadyForConnections(startTimeout) {
-		s.Shutdown()
-		s.WaitForShutdown()
-		return nil, fmt.Errorf("nats: the embedded server did not start: listen %q, cluster %q", opts.Listen, opts.Cluster)
+	n.SetLogger(&logger{s.opts.Log}, false, false)
+	n.Start()
+	if !n.ReadyForConnections(startTimeout) {
+		n.Shutdown()
+		n.WaitForShutdown()
+		return nil, fmt.Errorf("nats: the embedded server did not start: listen %q, cluster %q", s.opts.Listen, s.opts.Cluster)
 	}
-	return &Server{opts: opts, s: s}, nil
+	return n, nil
+}
+
+func (s *Server) now() *server.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.s
+}
+
+// Review asks Admit again about everybody who is connected, and ends the
+// connections of those that are refused now. For a server of the cluster this
+// one starts anew, as routes cannot be ended otherwise; the others come back.
+func (s *Server) Review() error {
+	if s.gate == nil {
+		return nil
+	}
+	n := s.now()
+	clients, peers := s.gate.refused(func(id uint64) bool { return n.GetClient(id) != nil })
+	for _, id := range clients {
+		_ = n.DisconnectClientByID(id) // it may have gone by itself
+	}
+	if !peers && n.Running() {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.s.Shutdown()
+	s.s.WaitForShutdown()
+	fresh, err := s.start()
+	if err != nil {
+		return err
+	}
+	s.s = fresh
+	return nil
 }
 
 func (o ServerOptions) server() (*server.Options, error) {
@@ -136,30 +199,34 @@ func (s *Server) URL() string {
 	if s.opts.Listen == "" {
 		return ""
 	}
-	u, err := url.Parse(s.s.ClientURL())
+	u, err := url.Parse(s.now().ClientURL())
 	if err != nil {
 		return ""
 	}
-	u.User = url.UserPassword(s.opts.Username, s.opts.Password)
+	if s.gate == nil {
+		u.User = url.UserPassword(s.opts.Username, s.opts.Password)
+	}
 	return u.String()
 }
 
 // Cluster is the address for Routes of others; "" when it is not clustered.
 func (s *Server) Cluster() string {
-	if a := s.s.ClusterAddr(); a != nil {
+	if a := s.now().ClusterAddr(); a != nil {
 		return a.String()
 	}
 	return ""
 }
 
 // Peers is how many other servers of the cluster it is connected to.
-func (s *Server) Peers() int { return s.s.NumRoutes() }
+func (s *Server) Peers() int { return s.now().NumRoutes() }
 
 // InProcessConn makes Server what nats.go connects to in memory.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.s.InProcessConn() }
+func (s *Server) InProcessConn() (net.Conn, error) { return s.now().InProcessConn() }
 
 // Close stops the server; its connections break.
 func (s *Server) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.s.Shutdown()
 	s.s.WaitForShutdown()
 }

@@ -1,0 +1,71 @@
+package app
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/tropocloud/tropo/bus/dial"
+	"github.com/tropocloud/tropo/cluster"
+)
+
+// connect opens the bus that the configuration names; without one, that of
+// this process alone, or of the control nodes in a cloud of many.
+func (s *System) connect() error {
+	o, err := s.o.Config.Bus.Options(s.host, s.log)
+	if err != nil {
+		return err
+	}
+	address := s.o.Config.Bus.URL
+	if address == "" {
+		if address = s.ownBroker(); address == "" {
+			address = "inproc:"
+		} else {
+			o.TLS = s.identity.Client()
+		}
+	}
+	if s.nodes != nil && strings.HasPrefix(address, "nats-embedded:") {
+		o.ServerTLS = s.identity.Server(true, nil)
+		o.Admit = func(c *x509.Certificate) (bool, error) {
+			n, err := s.nodes.Admit(c)
+			return n.Has(cluster.Control), err
+		}
+	}
+	if s.bus, err = dial.Open(s.ctx, address, o); err != nil {
+		return fmt.Errorf("connect to the bus: %w", err)
+	}
+	s.onStop(s.bus.Close)
+	if k, ok := s.bus.(interface{ Review() }); ok && s.nodes != nil {
+		s.nodes.Watch(k.Review)
+	}
+	return nil
+}
+
+// ownBroker is the URL of the broker that is embedded in the control nodes:
+// where it is to listen on a control node, where it is on another; "" where
+// the cloud has one machine.
+func (s *System) ownBroker() string {
+	if s.member.alone() {
+		return ""
+	}
+	at := func(n cluster.Node, port int) string {
+		return net.JoinHostPort(n.Management.String(), strconv.Itoa(port))
+	}
+	if s.nodes == nil {
+		var list []string
+		for _, n := range s.member.Controls() {
+			list = append(list, "tls://"+at(n, cluster.BusPort))
+		}
+		return strings.Join(list, ",")
+	}
+	q := url.Values{"cluster": {at(s.member.Node, cluster.RoutePort)}}
+	for _, n := range s.nodes.Controls() {
+		if n.Name != s.member.Name {
+			q.Add("route", at(n, cluster.RoutePort))
+		}
+	}
+	return "nats-embedded://" + at(s.member.Node, cluster.BusPort) + "?" + q.Encode()
+}
