@@ -21,7 +21,10 @@ type Driver struct {
 	writers map[string]*writer
 }
 
-var _ driver.Driver = (*Driver)(nil)
+var (
+	_ driver.Driver = (*Driver)(nil)
+	_ driver.Sizer  = (*Driver)(nil)
+)
 
 // New returns an empty driver.
 func New() *Driver { return &Driver{data: map[string][]byte{}, writers: map[string]*writer{}} }
@@ -73,6 +76,17 @@ func (d *Driver) Keys(context.Context) ([]string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Concat(slices.Collect(maps.Keys(d.data)), slices.Collect(maps.Keys(d.writers))), nil
+}
+
+// Size implements driver.Sizer.
+func (d *Driver) Size(_ context.Context, key string) (int64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b, ok := d.data[key]
+	if !ok {
+		return 0, fault.New(fault.NotFound, "The image's data is not there.")
+	}
+	return int64(len(b)), nil
 }
 
 type writer struct {
