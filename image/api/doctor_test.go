@@ -81,7 +81,9 @@ func TestDoctor(t *testing.T) {
 			}
 			x.hurt(t, s, d, dir, i.DataKey)
 			r := run(false)
-			if !slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool { return f.Check == x.check && (f.Fix != "") == x.heals && (f.Command == "") == x.heals }) {
+			if !slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool {
+				return f.Check == x.check && (f.Fix != "") == x.heals && (f.Command == "") == x.heals
+			}) {
 				t.Fatalf("%+v", r)
 			}
 			if r = run(true); (r.Code() == doctor.Clean) != x.heals {
