@@ -135,14 +135,19 @@ func New(ctx context.Context, d *db.DB, o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	if err := d.Migrate(ctx, "task", sub); err != nil {
+	if err := migrate(ctx, d); err != nil {
 		return nil, err
 	}
 	return &Engine{db: d, o: o, sagas: map[string]runner{}, running: map[string]context.CancelFunc{}, wake: make(chan struct{}, 1)}, nil
+}
+
+// migrate makes the tables of sagas and leases.
+func migrate(ctx context.Context, d *db.DB) error {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	return d.Migrate(ctx, "task", sub)
 }
 
 // Register adds a saga's definition. All definitions are registered before
