@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -39,7 +40,7 @@ func (s *System) connect() error {
 	}
 	s.onStop(s.bus.Close)
 	if k, ok := s.bus.(interface{ Review() }); ok && s.nodes != nil {
-		s.nodes.Watch(k.Review)
+		s.reviewBroker(k.Review)
 	}
 	return nil
 }
@@ -68,4 +69,25 @@ func (s *System) ownBroker() string {
 		}
 	}
 	return "nats-embedded://" + at(s.member.Node, cluster.BusPort) + "?" + q.Encode()
+}
+
+// reviewBroker looks at who is connected after each look at the nodes.
+func (s *System) reviewBroker(review func()) {
+	due := make(chan struct{}, 1)
+	s.nodes.Watch(func() {
+		select {
+		case due <- struct{}{}:
+		default:
+		}
+	})
+	s.Go("broker review", func(ctx context.Context) error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-due:
+				review()
+			}
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -107,24 +108,26 @@ func (g *gate) peerTLS(c *tls.Config) *tls.Config {
 }
 
 // refused lists the clients, and reports whether there is a server, that must
-// not be connected any more.
+// not be connected any more. The lock is not held while Admit is asked, which
+// may take its time.
 func (g *gate) refused(alive func(id uint64) bool) (clients []uint64, peers bool) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	for id, cert := range g.clients {
-		if !alive(id) {
-			delete(g.clients, id)
-			continue
-		}
+	maps.DeleteFunc(g.clients, func(id uint64, _ *x509.Certificate) bool { return !alive(id) })
+	all, servers := maps.Clone(g.clients), maps.Clone(g.peers)
+	g.mu.Unlock()
+	for id, cert := range all {
 		if _, err := g.admit(cert); err != nil {
 			clients = append(clients, id)
-			delete(g.clients, id)
 		}
 	}
-	for name, cert := range g.peers {
+	for name, cert := range servers {
 		if ok, err := g.admit(cert); err != nil || !ok {
-			delete(g.peers, name)
-			peers = true
+			g.mu.Lock()
+			if g.peers[name] == cert {
+				delete(g.peers, name)
+				peers = true
+			}
+			g.mu.Unlock()
 		}
 	}
 	return clients, peers

@@ -61,7 +61,8 @@ type Manager struct {
 	mu     sync.RWMutex
 	nodes  map[string]cluster.Node // of the cloud now
 	serial map[string]string       // certificates accepted → node
-	read   time.Time               // when the database was last asked
+	began  time.Time               // when the reading of it began
+	asked  time.Time               // when the database last answered
 	public string
 	watch  []func()
 }
@@ -94,11 +95,33 @@ func (m *Manager) Fingerprint() string { return pki.Fingerprint(m.ca.Certificate
 // Reload reads from the database who is part of the cloud. When it cannot be
 // asked, what was known stays.
 func (m *Manager) Reload(ctx context.Context) error {
-	_, err, _ := m.flight.Do("reload", func() (any, error) { return nil, m.reload(context.WithoutCancel(ctx)) })
+	_, err, _ := m.flight.Do("reload", func() (any, error) { return nil, m.read(context.WithoutCancel(ctx)) })
+	if err == nil {
+		m.tell()
+	}
 	return err
 }
 
+// reload is Reload that does not take over what began before.
 func (m *Manager) reload(ctx context.Context) error {
+	err := m.read(ctx)
+	if err == nil {
+		m.tell()
+	}
+	return err
+}
+
+// tell calls those who watch.
+func (m *Manager) tell() {
+	m.mu.RLock()
+	watch := m.watch
+	m.mu.RUnlock()
+	for _, f := range watch {
+		f()
+	}
+}
+
+func (m *Manager) read(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	began := time.Now()
@@ -121,18 +144,16 @@ func (m *Manager) reload(ctx context.Context) error {
 		}
 	}
 	m.mu.Lock()
-	if !began.Before(m.read) { // else another that began later was faster
-		m.nodes, m.serial, m.read, m.public = nodes, serials, began, public
+	defer m.mu.Unlock()
+	if !began.Before(m.began) { // else another that began later was faster
+		m.nodes, m.serial, m.began, m.public = nodes, serials, began, public
 	}
-	watch := m.watch
-	m.mu.Unlock()
-	for _, f := range watch {
-		f()
-	}
+	m.asked = time.Now()
 	return nil
 }
 
-// Watch calls f after each look at the database.
+// Watch calls f after each look at the database; f must not wait for long nor
+// ask the manager to look again.
 func (m *Manager) Watch(f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

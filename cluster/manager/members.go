@@ -20,8 +20,8 @@ const reloadPause = 200 * time.Millisecond
 // Admit returns the node of a certificate that the authority has signed, as
 // long as it is part of the cloud; otherwise fault.Forbidden.
 func (m *Manager) Admit(c *x509.Certificate) (cluster.Node, error) {
-	n, ok, read := m.find(c)
-	if !ok && time.Since(read) > reloadPause { // it may have joined at another control node
+	n, ok, asked := m.find(c)
+	if !ok && time.Since(asked) > reloadPause { // it may have joined at another control node
 		if err := m.Reload(context.Background()); err != nil {
 			m.log.LogAttrs(context.Background(), slog.LevelWarn, "the nodes could not be read again", slog.Any("error", err))
 		}
@@ -38,10 +38,10 @@ func (m *Manager) find(c *x509.Certificate) (cluster.Node, bool, time.Time) {
 	defer m.mu.RUnlock()
 	name, ok := m.serial[pki.Serial(c)]
 	if !ok || name != c.Subject.CommonName {
-		return cluster.Node{}, false, m.read
+		return cluster.Node{}, false, m.asked
 	}
 	n, ok := m.nodes[name]
-	return n, ok, m.read
+	return n, ok, m.asked
 }
 
 // Part reports whether a node of the name is part of the cloud, as last read.
