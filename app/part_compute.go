@@ -54,6 +54,7 @@ func startCompute(ctx context.Context, s *System) error {
 	if err != nil {
 		return err
 	}
+	s.doctor.Add(m.Checks()...)
 	s.runEngine("compute", tasks)
 	if err := s.publish("metadata", computemetadata.New(m, c.MetadataSecret, s.log)); err != nil {
 		return err

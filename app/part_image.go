@@ -55,6 +55,7 @@ func startImage(ctx context.Context, s *System) error {
 	if err != nil {
 		return err
 	}
+	s.doctor.Add(m.Checks()...)
 	s.runEngine("image", tasks)
 	return s.publish("image", api)
 }

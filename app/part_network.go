@@ -220,6 +220,8 @@ func startNetwork(ctx context.Context, s *System) error {
 		Host: s.host, Rows: st, Manager: m, Driver: s.plane.driver, Metadata: metadataServer{served}, Provider: s.plane.daemons,
 		Wake: m.Wake(), Log: s.log, Domain: c.DNSDomain, External: c.ExternalPhysical, SyncInterval: time.Duration(c.SyncInterval) * time.Second,
 	})
+	s.doctor.Add(m.Checks()...)
+	s.doctor.Add(a.Checks()...)
 	s.Go("network notifications", func(ctx context.Context) error { return ended(ctx, m.Run(ctx)) })
 	s.Go("network agent", func(ctx context.Context) error { return ended(ctx, a.Run(ctx)) })
 	return s.publish("network", api)

@@ -73,6 +73,7 @@ func startIdentity(ctx context.Context, s *System) error {
 	if err != nil {
 		return err
 	}
+	s.doctor.Add(m.Checks()...)
 	s.runEngine("identity", tasks)
 	return s.publish("identity", api)
 }

@@ -19,6 +19,7 @@ import (
 	clustermanager "github.com/tropocloud/tropo/cluster/manager"
 	"github.com/tropocloud/tropo/cluster/pki"
 	"github.com/tropocloud/tropo/db"
+	"github.com/tropocloud/tropo/doctor"
 	"github.com/tropocloud/tropo/host"
 	"github.com/tropocloud/tropo/obs"
 	"github.com/tropocloud/tropo/rest"
@@ -58,6 +59,7 @@ type System struct {
 	front     *front
 	sessions  map[string]*auth.Session
 	plane     *dataplane
+	doctor    *doctor.Engine
 
 	mu     sync.Mutex
 	caches []*auth.Cache
@@ -158,7 +160,9 @@ func (s *System) share() error {
 			return err
 		}
 	}
+	s.newDoctor()
 	admin := http.NewServeMux()
+	admin.HandleFunc("/doctor", s.serveDoctor)
 	admin.Handle("/metrics", s.metrics.Handler())
 	admin.HandleFunc("/sagas", s.listSagas)
 	admin.Handle("/", s.health.Handler())

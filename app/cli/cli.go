@@ -35,8 +35,12 @@ func Main(args []string, out, errOut io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errOut)
 	root.SetArgs(args)
-	root.AddCommand(upCommand(), joinCommand(), downCommand(), nodeCommand(), traceCommand(), identityCommand(), configCommand())
+	root.AddCommand(upCommand(), joinCommand(), downCommand(), nodeCommand(), doctorCommand(), traceCommand(), identityCommand(), configCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
+		var code exitCode
+		if errors.As(err, &code) {
+			return int(code)
+		}
 		msg := err.Error()
 		if f, ok := fault.As(err); ok && f.Err == nil {
 			msg = f.Message
