@@ -19,9 +19,10 @@ type Config struct {
 	} `config:"identity"`
 
 	Token struct {
-		Expiration              int  `config:"expiration" default:"3600" min:"1" help:"Life of a token in seconds."`
-		AllowRescopeScopedToken bool `config:"allow_rescope_scoped_token" default:"true" help:"Whether a scoped token may be changed for one of another scope."`
-		AllowExpiredWindow      int  `config:"allow_expired_window" default:"172800" min:"0" help:"For how many seconds after its end a token may be validated with allow_expired."`
+		Provider                string `config:"provider" default:"fernet" choices:"fernet,jws" help:"Format of tokens: fernet (sealed) or jws (signed: whoever has the public key can read and check them)."`
+		Expiration              int    `config:"expiration" default:"3600" min:"1" help:"Life of a token in seconds."`
+		AllowRescopeScopedToken bool   `config:"allow_rescope_scoped_token" default:"true" help:"Whether a scoped token may be changed for one of another scope."`
+		AllowExpiredWindow      int    `config:"allow_expired_window" default:"172800" min:"0" help:"For how many seconds after its end a token may be validated with allow_expired."`
 	} `config:"token"`
 
 	Auth struct {
@@ -32,6 +33,20 @@ type Config struct {
 		KeyRepository string `config:"key_repository" default:"fernet-keys" help:"Folder of the keys that seal tokens."`
 		MaxActiveKeys int    `config:"max_active_keys" default:"3" min:"1" help:"How many keys a rotation keeps."`
 	} `config:"fernet_tokens"`
+
+	JWTTokens struct {
+		PrivateKeyRepository string `config:"jws_private_key_repository" default:"jws-keys/private" help:"Folder of private.pem, which signs tokens."`
+		PublicKeyRepository  string `config:"jws_public_key_repository" default:"jws-keys/public" help:"Folder of the public keys whose tokens are believed."`
+	} `config:"jwt_tokens"`
+
+	Receipt struct {
+		Expiration int `config:"expiration" default:"300" min:"1" max:"86400" help:"Life in seconds of a receipt for a part of several factors."`
+	} `config:"receipt"`
+
+	FernetReceipts struct {
+		KeyRepository string `config:"key_repository" default:"" help:"Folder of the keys that seal receipts; empty: that of tokens."`
+		MaxActiveKeys int    `config:"max_active_keys" default:"3" min:"1" help:"How many keys a rotation keeps."`
+	} `config:"fernet_receipts"`
 
 	Credential struct {
 		KeyRepository string `config:"key_repository" default:"credential-keys" help:"Folder of the keys that encrypt stored credentials."`
@@ -73,6 +88,17 @@ type Config struct {
 	} `config:"federation"`
 
 	SAML SAMLConfig `config:"saml"`
+
+	TokenlessAuth struct {
+		TrustedIssuers  []string `config:"trusted_issuer" type:"multi" help:"Names of the issuers whose client certificates stand for a token; none: no certificate does."`
+		Protocol        string   `config:"protocol" default:"x509" help:"The federation protocol whose mapping tells the user of a certificate."`
+		IssuerAttribute string   `config:"issuer_attribute" default:"SSL_CLIENT_I_DN" help:"Attribute of a certificate that names its issuer."`
+	} `config:"tokenless_auth"`
+
+	OAuth2 struct {
+		AuthnMethods    []string `config:"oauth2_authn_methods" default:"tls_client_auth,client_secret_basic" help:"How clients of OAuth2 may authenticate."`
+		CertDNMappingID string   `config:"oauth2_cert_dn_mapping_id" default:"oauth2_mapping" help:"The mapping that tells the user of a client's certificate."`
+	} `config:"oauth2"`
 
 	UnifiedLimit struct {
 		EnforcementModel string `config:"enforcement_model" default:"flat" choices:"flat,strict_two_level" help:"How limits of projects below projects count."`

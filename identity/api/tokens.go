@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -156,17 +157,38 @@ func (a *API) authenticate(r *rest.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.OAuth1 = oauthProof(r)
+	in.OAuth1, in.Receipt = oauthProof(r), r.Header(receiptHeader)
 	return a.answerToken(r, in)
 }
 
 // answerToken authenticates and answers with the token's document.
 func (a *API) answerToken(r *rest.Request, in manager.AuthRequest) (any, error) {
 	text, t, err := a.m.Authenticate(r.Context(), in)
+	var more *manager.MoreFactors
+	if errors.As(err, &more) {
+		return receiptResponse(more), nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	return tokenResponse(r, text, t, http.StatusCreated)
+}
+
+// receiptHeader carries a receipt both ways.
+const receiptHeader = "Openstack-Auth-Receipt"
+
+// receiptResponse tells who passed some of several factors which are needed.
+func receiptResponse(e *manager.MoreFactors) *rest.Response {
+	return &rest.Response{
+		Status: http.StatusUnauthorized, Header: http.Header{receiptHeader: {e.Text}},
+		Body: doc{
+			"receipt": doc{
+				"methods": e.Receipt.Methods, "issued_at": stamp(e.Receipt.IssuedAt), "expires_at": stamp(e.Receipt.ExpiresAt),
+				"user": doc{"id": e.User.ID, "name": e.User.Name, "domain": pair(e.UserDomain)},
+			},
+			"required_auth_methods": e.Rules,
+		},
+	}
 }
 
 func tokenResponse(r *rest.Request, text string, t *identity.Token, status int) (any, error) {

@@ -4,7 +4,9 @@ package manager
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"sync"
@@ -15,6 +17,7 @@ import (
 	"github.com/tropocloud/tropo/auth"
 	"github.com/tropocloud/tropo/bus"
 	"github.com/tropocloud/tropo/db"
+	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/identity"
 	"github.com/tropocloud/tropo/identity/password"
 	"github.com/tropocloud/tropo/identity/store"
@@ -47,7 +50,9 @@ type Manager struct {
 	now    func() time.Time
 	hash   *password.Hasher
 	keys   *token.Repository
-	tokens *token.Maker
+	tokens token.Provider
+	sealed *token.Repository // the keys of receipts
+	proofs *token.Receipts
 	crypt  *token.Repository
 	rules  *passwordRules
 
@@ -85,12 +90,24 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	if m.rules, err = newPasswordRules(&o.Config); err != nil {
 		return nil, err
 	}
-	for _, r := range []*token.Repository{m.keys, m.crypt} {
+	m.sealed = m.keys
+	if dir := o.Config.FernetReceipts.KeyRepository; dir != "" {
+		m.sealed = token.NewRepository(dir)
+	}
+	for _, r := range []*token.Repository{m.keys, m.crypt, m.sealed} {
 		if err := r.Setup(ctx); err != nil {
 			return nil, err
 		}
 	}
+	m.proofs = token.NewReceipts(m.sealed, o.Config.Auth.Methods)
 	m.tokens = token.NewMaker(m.keys, o.Config.Auth.Methods)
+	if o.Config.Token.Provider == "jws" {
+		c := &o.Config.JWTTokens
+		if err := token.CreateJWSPair(ctx, c.PrivateKeyRepository, c.PublicKeyRepository); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		m.tokens = token.NewJWS(c.PrivateKeyRepository, c.PublicKeyRepository)
+	}
 	if o.Tasks != nil {
 		o.Tasks.Every("identity-prune", time.Minute, func(ctx context.Context) error { return m.store.Prune(ctx, m.now()) })
 	}
@@ -100,6 +117,29 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 // RotateTokenKeys makes the staged key of the token repository the primary.
 func (m *Manager) RotateTokenKeys(ctx context.Context) error {
 	return m.keys.Rotate(ctx, m.cfg.FernetTokens.MaxActiveKeys)
+}
+
+// RotateReceiptKeys makes the staged key of the receipts' repository the
+// primary. Where it is that of the tokens, it rotates with them alone.
+func (m *Manager) RotateReceiptKeys(ctx context.Context) error {
+	if m.sealed == m.keys {
+		return fault.Conflictf("[fernet_receipts] key_repository is not set: receipts are sealed with the keys of tokens.")
+	}
+	return m.sealed.Rotate(ctx, m.cfg.FernetReceipts.MaxActiveKeys)
+}
+
+// CreateJWSKeys makes a key pair for JWS tokens, in one folder, or where the
+// configuration says if dir is empty; fault.Conflict where there is one.
+func (m *Manager) CreateJWSKeys(ctx context.Context, dir string) error {
+	private, public := m.cfg.JWTTokens.PrivateKeyRepository, m.cfg.JWTTokens.PublicKeyRepository
+	if dir != "" {
+		private, public = dir, dir
+	}
+	err := token.CreateJWSPair(ctx, private, public)
+	if errors.Is(err, fs.ErrExist) {
+		return fault.Wrap(fault.Conflict, err, "There is a key pair already; rename or remove it first, and make another with --target-directory to rotate.")
+	}
+	return err
 }
 
 // NewID makes an id as Keystone's: 32 hex digits.

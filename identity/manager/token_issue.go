@@ -56,6 +56,7 @@ type AuthRequest struct {
 	Token    string
 	OAuth1   *OAuthProof
 	Mapped   *MappedProof
+	Receipt  string // of an earlier request that passed other factors
 	Scope    Scope
 }
 
@@ -92,7 +93,10 @@ func (m *Manager) Authenticate(ctx context.Context, r AuthRequest) (string, *ide
 			return "", nil, err
 		}
 	}
-	if err := enoughFactors(u, p.methods); err != nil {
+	if err := m.withReceipt(ctx, p, r.Receipt); err != nil {
+		return "", nil, err
+	}
+	if err := m.enoughFactors(ctx, u, p.methods); err != nil {
 		return "", nil, err
 	}
 	pay, err := m.payload(ctx, u, p, r.Scope)
@@ -238,30 +242,6 @@ func (m *Manager) byToken(ctx context.Context, p *proof, text string) error {
 		}
 	}
 	return nil
-}
-
-// enoughFactors enforces a user's multi-factor rules: the methods must hold
-// all of at least one rule.
-func enoughFactors(u *identity.User, methods []string) error {
-	if v, set := u.Options[identity.OptionMultiFactorEnabled].(bool); set && !v {
-		return nil
-	}
-	rules, _ := u.Options[identity.OptionMultiFactorRules].([]any)
-	if len(rules) == 0 {
-		return nil
-	}
-	for _, r := range rules {
-		list, _ := r.([]any)
-		ok := len(list) > 0
-		for _, name := range list {
-			s, _ := name.(string)
-			ok = ok && slices.Contains(methods, s)
-		}
-		if ok {
-			return nil
-		}
-	}
-	return unauthenticated("more factors are needed")
 }
 
 // payload decides the scope and the life of the new token.
