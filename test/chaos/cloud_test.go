@@ -236,14 +236,20 @@ func (c *cloud) end() {
 	}
 }
 
-// until polls f until it returns nil.
+// finalError is one that no waiting will change.
+type finalError struct{ error }
+
+func (e finalError) Unwrap() error { return e.error }
+
+// until polls f until it returns nil, or an error that is final.
 func until(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		err := f(ctx)
-		if err == nil {
-			return nil
+		var final finalError
+		if err == nil || errors.As(err, &final) {
+			return err
 		}
 		select {
 		case <-ctx.Done():

@@ -30,6 +30,7 @@ type entry struct {
 	// made and gone say that the create, and the delete, was acknowledged.
 	made, gone bool
 	busy       bool // a worker is at it
+	kept       bool // not for the load to delete
 }
 
 // ledger is what was acknowledged to the load: in the end the cloud must have
@@ -39,6 +40,7 @@ type ledger struct {
 	entries map[string]*entry // by name
 	acks    int
 	doubts  []string // requests whose answer never came
+	refused []string // requests that were refused, though nothing was wrong with them
 }
 
 func newLedger() *ledger { return &ledger{entries: map[string]*entry{}} }
@@ -64,6 +66,8 @@ func (l *ledger) created(e *entry, id string, err error) {
 		l.acks++
 	case code(err) == 0 || transient(err):
 		l.doubts = append(l.doubts, "create "+string(e.kind)+" "+e.name+": "+err.Error())
+	default:
+		l.refused = append(l.refused, "create "+string(e.kind)+" "+e.name+": "+err.Error())
 	}
 }
 
@@ -78,6 +82,8 @@ func (l *ledger) deleted(e *entry, err error) {
 		l.acks++
 	case code(err) == 0 || transient(err):
 		l.doubts = append(l.doubts, "delete "+string(e.kind)+" "+e.name+": "+err.Error())
+	default:
+		l.refused = append(l.refused, "delete "+string(e.kind)+" "+e.name+": "+err.Error())
 	}
 }
 
@@ -87,7 +93,7 @@ func (l *ledger) pick(k kind) *entry {
 	defer l.mu.Unlock()
 	var best *entry
 	for _, e := range l.entries {
-		if e.kind == k && e.made && !e.gone && !e.busy && (best == nil || e.name < best.name) {
+		if e.kind == k && e.made && !e.gone && !e.busy && !e.kept && (best == nil || e.name < best.name) {
 			best = e
 		}
 	}
@@ -110,7 +116,7 @@ func (l *ledger) count(k kind) int {
 	defer l.mu.Unlock()
 	n := 0
 	for _, e := range l.entries {
-		if e.kind == k && !e.gone && (e.made || e.busy) {
+		if e.kind == k && !e.gone && !e.kept && (e.made || e.busy) {
 			n++
 		}
 	}

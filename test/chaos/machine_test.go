@@ -84,6 +84,12 @@ func (m *machine) open() error {
 			err = netns.Set(h)
 			_ = h.Close()
 		}
+		if err == nil {
+			err = unix.Unshare(unix.CLONE_NEWUTS) // each machine has its own host name
+		}
+		if err == nil {
+			err = unix.Sethostname([]byte(m.name))
+		}
 		ready <- err
 		if err != nil {
 			return

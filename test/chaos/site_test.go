@@ -75,7 +75,7 @@ func newSite(t testing.TB, variable string) *site {
 	if s.dir, err = os.MkdirTemp("", fmt.Sprintf("%s%d-", folderPrefix, os.Getpid())); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.remove)
+	t.Cleanup(s.clean)
 	// The database and the broker run as other users and must pass through.
 	if err := os.Chmod(s.dir, 0o711); err != nil { //nolint:gosec // no file in it is readable by others
 		t.Fatal(err)
@@ -129,9 +129,9 @@ func (s *site) machine(name string) *machine {
 	return nil
 }
 
-// remove ends and removes everything, and says what the cloud's processes
+// clean ends and removes everything, and says what the cloud's processes
 // logged if the test failed.
-func (s *site) remove() {
+func (s *site) clean() {
 	if s.t.Failed() {
 		for _, m := range s.machines {
 			m.printLogs()
@@ -145,7 +145,7 @@ func (s *site) remove() {
 	for _, m := range s.machines {
 		m.close()
 	}
-	if err := clear(s.dir, s.id); err != nil {
+	if err := purge(s.dir, s.id); err != nil {
 		s.t.Errorf("remove what the test made: %v", err)
 	}
 }
@@ -163,7 +163,7 @@ func sweep(t testing.TB) {
 		if err != nil || unix.Kill(pid, 0) == nil {
 			continue
 		}
-		if err := clear(d, namePrefix+owner+"x"); err != nil {
+		if err := purge(d, namePrefix+owner+"x"); err != nil {
 			t.Errorf("remove what a killed run left: %v", err)
 		}
 	}

@@ -23,6 +23,7 @@ type tenant struct {
 	private   string
 	subnet    string
 	group     string // security group that lets in pings and SSH
+	key       string // file of the private key for guests
 	ledger    *ledger
 	prefix    string // begins the names of all that the load makes
 	witnesses []*witness
@@ -32,6 +33,7 @@ type tenant struct {
 type witness struct {
 	name, id, host string
 	fixed, public  netip.Addr
+	boot           string // the kernel's id of its boot; see remember
 	*pinger
 }
 
@@ -67,6 +69,9 @@ func newTenant(ctx context.Context, c *cloud) (*tenant, error) {
 			return nil, err
 		}
 		*f.to = out.Flavor.ID
+	}
+	if err := t.makeKey(ctx); err != nil {
+		return nil, err
 	}
 	return t, t.network(ctx)
 }
@@ -107,12 +112,16 @@ func (t *tenant) network(ctx context.Context) error {
 		return out[kind].ID, err
 	}
 	var err error
-	if t.external, err = post("network", "networks", m{"name": "public", "router:external": true,
-		"provider:network_type": "flat", "provider:physical_network": "public"}); err != nil {
+	if t.external, err = post("network", "networks", m{
+		"name": "public", "router:external": true,
+		"provider:network_type": "flat", "provider:physical_network": "public",
+	}); err != nil {
 		return err
 	}
-	if _, err = post("subnet", "subnets", m{"network_id": t.external, "ip_version": 4, "cidr": provider.prefix.String(), "enable_dhcp": false,
-		"gateway_ip": provider.address(1).String(), "allocation_pools": []m{{"start": provider.address(50).String(), "end": provider.address(250).String()}}}); err != nil {
+	if _, err = post("subnet", "subnets", m{
+		"network_id": t.external, "ip_version": 4, "cidr": provider.prefix.String(), "enable_dhcp": false,
+		"gateway_ip": provider.address(1).String(), "allocation_pools": []m{{"start": provider.address(50).String(), "end": provider.address(250).String()}},
+	}); err != nil {
 		return err
 	}
 	if t.private, err = post("network", "networks", m{"name": "private"}); err != nil {
@@ -145,8 +154,10 @@ func (t *tenant) network(ctx context.Context) error {
 func (t *tenant) witness(ctx context.Context, name, host string) (*witness, error) {
 	w := &witness{name: name, host: host}
 	var server struct{ Server made }
-	if err := t.c.create(ctx, computePath+"/servers", m{"server": m{"name": name, "imageRef": t.guest, "flavorRef": t.flavor,
-		"networks": []m{{"uuid": t.private}}, "security_groups": []m{{"name": "reachable"}}, "availability_zone": "nova:" + host}}, &server); err != nil {
+	if err := t.c.create(ctx, computePath+"/servers", m{"server": m{
+		"name": name, "imageRef": t.guest, "flavorRef": t.flavor, "key_name": "k",
+		"networks": []m{{"uuid": t.private}}, "security_groups": []m{{"name": "reachable"}}, "availability_zone": "nova:" + host,
+	}}, &server); err != nil {
 		return nil, err
 	}
 	w.id = server.Server.ID
@@ -169,8 +180,10 @@ func (t *tenant) witness(ctx context.Context, name, host string) (*witness, erro
 	}
 	w.fixed = ports.Ports[0].FixedIPs[0].Address
 	var fip struct{ FloatingIP made }
-	if err := t.c.create(ctx, networkPath+"/floatingips", m{"floatingip": m{"floating_network_id": t.external, "port_id": ports.Ports[0].ID,
-		"description": name}}, &fip); err != nil {
+	if err := t.c.create(ctx, networkPath+"/floatingips", m{"floatingip": m{
+		"floating_network_id": t.external, "port_id": ports.Ports[0].ID,
+		"description": name,
+	}}, &fip); err != nil {
 		return nil, err
 	}
 	var err error
@@ -197,12 +210,18 @@ func (c *cloud) active(ctx context.Context, id string) error {
 	return until(ctx, 3*time.Minute, func(ctx context.Context) error {
 		s, err := c.server(ctx, id)
 		switch {
+		case code(err) == http.StatusNotFound:
+			return finalError{err}
 		case err != nil:
 			return err
 		case s.Status == "ACTIVE":
 			return nil
 		}
-		return fmt.Errorf("server %s is %s (%s)", s.Name, s.Status, s.Fault.Message)
+		err = fmt.Errorf("server %s is %s (%s)", s.Name, s.Status, s.Fault.Message)
+		if s.Status == "ERROR" {
+			return finalError{err}
+		}
+		return err
 	})
 }
 

@@ -18,10 +18,10 @@ import (
 // netnsDir is where the names of network namespaces are.
 const netnsDir = "/run/netns"
 
-// clear ends all processes that belong to a site's folder or run in its
+// purge ends all processes that belong to a site's folder or run in its
 // namespaces, and removes the namespaces and the folder. It knows no more than
 // the folder and the prefix of names: the process that made them may be dead.
-func clear(dir, prefix string) error {
+func purge(dir, prefix string) error {
 	names := namespaces(dir, prefix)
 	inodes := map[string]bool{}
 	for _, n := range names {
