@@ -160,7 +160,7 @@ func TestKeystoneToKeystone(t *testing.T) {
 	local := sp.make("groups", "group", doc{"name": "devs", "domain_id": v["domain_id"]})
 	sp.must(204, "PUT", "/v3/projects/"+v["project_id"]+"/groups/"+local+"/roles/"+sp.role("reader"), sp.admin, nil)
 	sp.must(200, "PATCH", "/v3/OS-FEDERATION/mappings/"+v["mapping_id"], sp.admin, doc{"mapping": doc{"rules": []doc{{
-		"local":  []doc{{"user": doc{"name": "{0} of {1}"}}, {"group": doc{"name": "devs", "domain": doc{"id": v["domain_id"]}}}},
+		"local":  []doc{{"user": doc{"name": "{0} of {1}"}}, {"group": doc{"name": "devs", "domain": doc{"id": v["domain_id"]}}}, {"projects": []doc{{"name": "of {0}", "domain": doc{"name": "Default"}, "roles": []doc{{"name": "member"}}}}}},
 		"remote": []doc{{"type": "openstack_user"}, {"type": "openstack_user_domain"}, {"type": "openstack_groups", "any_one_of": []string{`JSON:{"domain":{"name":"Default"},"name":"devs"}`}}, {"type": "openstack_roles", "any_one_of": []string{"member"}}},
 	}}}})
 	gate := &front{t: t, metadata: idp.do("GET", "/v3/OS-FEDERATION/saml2/metadata", "", nil).text, at: idp.now, recipient: "http://sp.test/Shibboleth.sso/SAML2/ECP"}
@@ -190,6 +190,10 @@ func TestKeystoneToKeystone(t *testing.T) {
 	got := sp.do("POST", "/v3/auth/tokens", "", doc{"auth": doc{"identity": doc{"methods": []string{"token"}, "token": doc{"id": unscoped}}, "scope": inProject(v["project_id"])}})
 	if !slices.Equal(roleNames(got), []string{"reader"}) {
 		t.Errorf("in the other cloud: %d %s", got.status, got.text)
+	}
+	got = sp.do("POST", "/v3/auth/tokens", "", doc{"auth": doc{"identity": doc{"methods": []string{"token"}, "token": doc{"id": unscoped}}, "scope": doc{"project": doc{"name": "of ann <&>", "domain": doc{"id": "default"}}}}})
+	if !slices.Contains(roleNames(got), "member") {
+		t.Errorf("on the project that the mapping made: %d %s", got.status, got.text)
 	}
 	for old, forged := range map[string]string{"ann &lt;&amp;&gt;": "admin", ">member<": ">admin<", "sp.test/Shib": "evil.test/Shib"} {
 		if text := strings.ReplaceAll(a.text, old, forged); text == a.text {

@@ -188,16 +188,9 @@ func (m *Manager) mappedGroups(ctx context.Context, list []mapping.Group) ([]str
 		if g.ID != "" {
 			v, err = gone(m.store.Groups.Get(ctx, g.ID))
 		} else if g.Domain != nil {
-			domain := g.Domain.ID
-			if domain == "" {
-				d, err := gone(m.store.Projects.One(ctx, identity.By("name", g.Domain.Name).And("is_domain", true)))
-				if err != nil {
-					return nil, err
-				}
-				if d == nil {
-					continue
-				}
-				domain = d.ID
+			var domain string
+			if domain, err = m.mappedDomain(ctx, g.Domain); err != nil {
+				return nil, err
 			}
 			v, err = gone(m.store.Groups.One(ctx, identity.By("name", g.Name).And("domain_id", domain)))
 		}
@@ -209,6 +202,19 @@ func (m *Manager) mappedGroups(ctx context.Context, list []mapping.Group) ([]str
 		}
 	}
 	return out, nil
+}
+
+// mappedDomain returns the id of a domain that a mapping names; "" where there
+// is none of the name.
+func (m *Manager) mappedDomain(ctx context.Context, d *mapping.Domain) (string, error) {
+	if d.ID != "" {
+		return d.ID, nil
+	}
+	v, err := gone(m.store.Projects.One(ctx, identity.By("name", d.Name).And("is_domain", true)))
+	if err != nil || v == nil {
+		return "", err
+	}
+	return v.ID, nil
 }
 
 // shadow returns the user behind a name at a provider, made at the first login.
@@ -245,24 +251,18 @@ func (m *Manager) shadow(ctx context.Context, provider *identity.Provider, proto
 	return u.ID, err
 }
 
-// mappedProjects makes the projects of a mapping in the provider's domain and
-// gives the user the roles that the mapping names, and no others
-// (CVE-2017-2673).
+// mappedProjects makes the projects of a mapping, in the provider's domain
+// unless the mapping names another that exists, and gives the user the roles
+// that the mapping names, and no others (CVE-2017-2673).
 func (m *Manager) mappedProjects(ctx context.Context, provider *identity.Provider, userID string, list []mapping.Project) error {
 	if len(list) == 0 {
 		return nil
 	}
 	return m.change(ctx, func(ctx context.Context) error {
 		for _, p := range list {
-			have, err := gone(m.store.Projects.One(ctx, identity.By("name", p.Name).And("domain_id", provider.DomainID).And("is_domain", false)))
+			have, err := m.mappedProject(ctx, provider, &p)
 			if err != nil {
 				return err
-			}
-			if have == nil {
-				have = &identity.Project{ID: NewID(), Name: p.Name, DomainID: provider.DomainID, ParentID: provider.DomainID, Enabled: true}
-				if err := m.store.Projects.Create(ctx, have); err != nil {
-					return err
-				}
 			}
 			for _, r := range p.Roles {
 				role, err := gone(m.store.Roles.One(ctx, identity.By("name", r.Name).And("domain_id", "")))
@@ -280,4 +280,29 @@ func (m *Manager) mappedProjects(ctx context.Context, provider *identity.Provide
 		}
 		return nil
 	})
+}
+
+// mappedProject finds or makes one project of a mapping.
+func (m *Manager) mappedProject(ctx context.Context, provider *identity.Provider, p *mapping.Project) (*identity.Project, error) {
+	domain := provider.DomainID
+	if p.Domain != nil {
+		id, err := m.mappedDomain(ctx, p.Domain)
+		if err != nil {
+			return nil, err
+		}
+		d, err := gone(m.store.Projects.One(ctx, identity.By("id", id).And("is_domain", true)))
+		if err != nil {
+			return nil, err
+		}
+		if d == nil || id == "" {
+			return nil, unauthenticated("the mapping names a domain that does not exist")
+		}
+		domain = d.ID
+	}
+	have, err := gone(m.store.Projects.One(ctx, identity.By("name", p.Name).And("domain_id", domain).And("is_domain", false)))
+	if err != nil || have != nil {
+		return have, err
+	}
+	have = &identity.Project{ID: NewID(), Name: p.Name, DomainID: domain, ParentID: domain, Enabled: true}
+	return have, m.store.Projects.Create(ctx, have)
 }

@@ -41,10 +41,12 @@ type Role struct {
 	Name string `json:"name"`
 }
 
-// Project is a project that the user is to have roles on.
+// Project is a project that the user is to have roles on, in the identity
+// provider's domain unless another is named.
 type Project struct {
-	Name  string `json:"name"`
-	Roles []Role `json:"roles"`
+	Name   string  `json:"name"`
+	Domain *Domain `json:"domain"`
+	Roles  []Role  `json:"roles"`
 }
 
 // Result is what the rules make of an assertion.
@@ -272,7 +274,7 @@ func (l *local) add(out *Result, values [][]string) {
 		out.Groups = append(out.Groups, Group{ID: id})
 	}
 	for _, p := range l.Projects {
-		q := Project{Name: fill(p.Name, values)}
+		q := Project{Name: fill(p.Name, values), Domain: fillDomain(p.Domain, values)}
 		for _, r := range p.Roles {
 			q.Roles = append(q.Roles, Role{Name: fill(r.Name, values)})
 		}

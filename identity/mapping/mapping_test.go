@@ -25,3 +25,27 @@ func TestMalformedRules(t *testing.T) {
 		}
 	}
 }
+
+// Groups come as names, or as another Keystone asserts its own; attributes are
+// found whatever became of their names in a header.
+func TestAssertedGroups(t *testing.T) {
+	r, err := Parse([]byte(`[{"local":[{"user":{"name":"{0}"}},{"groups":"{1}","domain":{"name":"Here"}}],"remote":[{"type":"openstack_user"},{"type":"openstack-groups"}]}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, ok := r.Apply(map[string]string{
+		"OPENSTACK_USER":   "ann",
+		"OPENSTACK_GROUPS": `plain;JSON:{"name":"devs","domain":{"name":"There"}};JSON:{"name":"without a domain"};JSON:[]`,
+	})
+	want := map[string]string{"plain": "Here", "devs": "There"}
+	for _, g := range res.Groups {
+		if g.Domain != nil && want[g.Name] == g.Domain.Name {
+			delete(want, g.Name)
+		} else if g != (Group{}) {
+			t.Errorf("group %+v", g)
+		}
+	}
+	if !ok || res.User.Name != "ann" || len(want) > 0 {
+		t.Errorf("%v %+v, missing %v", ok, res, want)
+	}
+}
