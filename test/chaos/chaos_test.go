@@ -79,3 +79,23 @@ func TestOneNode(t *testing.T) {
 	}
 	p.finish(ctx)
 }
+
+// manyNodes are three control, two compute and one network and storage node.
+func manyNodes(database, bus string) spec {
+	return spec{database: database, bus: bus, nodes: []nodeSpec{
+		{"c1", 11, []string{"control"}},
+		{"c2", 12, []string{"control"}},
+		{"c3", 13, []string{"control"}},
+		{"h1", 21, []string{"compute"}},
+		{"h2", 22, []string{"compute"}},
+		{"g1", 31, []string{"network", "storage"}},
+	}}
+}
+
+func TestManyNodes(t *testing.T) {
+	s := newSite(t, "TROPO_CHAOS")
+	p := begin(t, s, manyNodes("postgres", "rabbitmq"))
+	ctx := t.Context()
+	p.let(ctx, fault{name: "none", quiet: true, inject: func(context.Context) error { return nil }})
+	p.finish(ctx)
+}

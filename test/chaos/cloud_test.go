@@ -119,7 +119,7 @@ func (c *cloud) form(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	first := c.nodes[0]
-	first.args = append(c.upArgs(first), "--set", "DEFAULT.host="+first.name)
+	first.args = append(c.upArgs(first), "--name", first.name)
 	if len(c.nodes) > 1 {
 		first.args = append(first.args, "--address", first.ip().String(), "--roles", strings.Join(first.roles, ","))
 	}
