@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
-	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	"modernc.org/sqlite"
 )
 
@@ -65,7 +64,7 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 		d, err = openSQLite(strings.TrimPrefix(rest, "//"))
 	case "postgres", "postgresql":
 		var c *sql.DB
-		if c, err = sql.Open("pgx", rawURL); err == nil {
+		if c, err = openPostgres(rawURL); err == nil {
 			d = openOne(PostgreSQL, c)
 		}
 	case "mysql":
@@ -145,7 +144,7 @@ func openMySQL(raw string) (*DB, error) {
 		return nil, err
 	}
 	c := mysql.NewConfig()
-	c.Timeout = 10 * time.Second
+	c.Timeout, c.DialFunc = connectTimeout, dialServer
 	c.User = u.User.Username()
 	c.Passwd, _ = u.User.Password()
 	c.Net, c.Addr = "tcp", u.Host
@@ -164,7 +163,7 @@ func openMySQL(raw string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openOne(MySQL, sql.OpenDB(readCommitted{connector})), nil
+	return openOne(MySQL, sql.OpenDB(&patient{Connector: readCommitted{connector}})), nil
 }
 
 // Dialect returns the engine.

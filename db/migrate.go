@@ -51,10 +51,13 @@ func (d *DB) Migrate(ctx context.Context, name string, fsys fs.FS) error {
 	if err != nil {
 		return fmt.Errorf("migrations of %s: %w", name, err)
 	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate %s: %w", name, err)
-	}
-	return nil
+	// One process at a time, of all that start with the same database.
+	return d.Alone(ctx, "migrate "+name, func(ctx context.Context) error {
+		if _, err := p.Up(ctx); err != nil {
+			return fmt.Errorf("migrate %s: %w", name, err)
+		}
+		return nil
+	})
 }
 
 // SQL gives the pool for what this package does not cover (health checks of

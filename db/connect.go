@@ -1,0 +1,92 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"golang.org/x/sys/unix"
+
+	"github.com/tropocloud/tropo/fault"
+)
+
+const (
+	// connectTimeout bounds how long a server may take to let us in.
+	connectTimeout = 5 * time.Second
+	// silence is after what time without a sign of the server's host what was
+	// sent to it counts as lost.
+	silence = 15 * time.Second
+	// awayPause is how long nobody tries to connect after a failure: all who
+	// wait for a connection learn of it at once, and not one after the other.
+	awayPause = 500 * time.Millisecond
+)
+
+// dialServer connects to a server so that a host that has vanished is noticed
+// within a bounded time, also by who waits for an answer.
+func dialServer(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{
+		Timeout:         connectTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 2},
+	}
+	if network != "unix" {
+		d.Control = func(_, _ string, c syscall.RawConn) error {
+			var err error
+			if e := c.Control(func(fd uintptr) {
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silence/time.Millisecond))
+			}); e != nil {
+				return e
+			}
+			return err
+		}
+	}
+	return d.DialContext(ctx, network, address)
+}
+
+func openPostgres(rawURL string) (*sql.DB, error) {
+	c, err := pgx.ParseConfig(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = connectTimeout
+	}
+	c.DialFunc = dialServer
+	return sql.OpenDB(&patient{Connector: stdlib.GetConnector(*c)}), nil
+}
+
+// patient is a connector that does not hammer a server that is away, and whose
+// errors say so.
+type patient struct {
+	driver.Connector
+
+	mu    sync.Mutex
+	err   error
+	until time.Time
+}
+
+// Connect implements driver.Connector.
+func (p *patient) Connect(ctx context.Context) (driver.Conn, error) {
+	p.mu.Lock()
+	err, until := p.err, p.until
+	p.mu.Unlock()
+	if err != nil && time.Now().Before(until) {
+		return nil, err
+	}
+	c, err := p.Connector.Connect(ctx)
+	if err != nil && ctx.Err() != nil { // the caller's end tells nothing of the server
+		return nil, err
+	}
+	if err != nil {
+		err = fault.Wrap(fault.Unavailable, err, "The database is out of reach; try again.")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err, p.until = err, time.Now().Add(awayPause)
+	return c, err
+}
