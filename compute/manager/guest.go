@@ -161,9 +161,15 @@ func (m *Manager) leaveHost(ctx context.Context, s *compute.Server, st *buildSta
 	return true, nil
 }
 
-// place claims a host for a server that has none, and binds its ports there.
+// place claims a host for a server that has none, and binds its ports there. The
+// host is written down last: a server that has one has its ports there.
 func (m *Manager) place(ctx context.Context, s *compute.Server, st *buildState) error {
-	if err := m.claimHost(ctx, s, st); err != nil {
+	err := m.claimHost(ctx, s, st, func(h *chosen) error {
+		there := *s
+		there.Host, there.Node, there.Zone = h.Host, h.Node, h.Zone
+		return m.bindPorts(ctx, &there)
+	})
+	if err != nil {
 		return err
 	}
 	now, err := m.store.Server(ctx, s.ID)
@@ -171,5 +177,5 @@ func (m *Manager) place(ctx context.Context, s *compute.Server, st *buildState) 
 		return err
 	}
 	*s = *now
-	return m.bindPorts(ctx, s)
+	return nil
 }

@@ -121,7 +121,8 @@ func (m *Manager) compare(ctx context.Context, s *compute.Server, g compute.Gues
 	if s.TaskState != "" {
 		return doLater, nil
 	}
-	if s.PowerState == g.PowerState && !(restarted && s.VMState == compute.StateActive) {
+	state := follows(s.VMState, g.PowerState)
+	if s.PowerState == g.PowerState && state == s.VMState && !(restarted && s.VMState == compute.StateActive) {
 		return doNothing, nil
 	}
 	// What the agent saw may be older than what was done since: the next look
@@ -137,20 +138,34 @@ func (m *Manager) compare(ctx context.Context, s *compute.Server, g compute.Gues
 	if restarted && down && s.VMState == compute.StateActive {
 		return doStart, nil
 	}
-	set := db.Set{"power_state": g.PowerState}
-	switch {
-	case down && (s.VMState == compute.StateActive || s.VMState == compute.StatePaused):
-		set["vm_state"] = compute.StateStopped
-	case g.PowerState == compute.PowerRunning && s.VMState == compute.StateStopped, g.PowerState == compute.PowerRunning && s.VMState == compute.StatePaused:
-		set["vm_state"] = compute.StateActive
-	case g.PowerState == compute.PowerPaused && s.VMState == compute.StateActive:
-		set["vm_state"] = compute.StatePaused
-	}
+	set := db.Set{"power_state": g.PowerState, "vm_state": state}
 	ok, err := m.store.ChangeServer(ctx, s.ID, store.Idle(s.VMState), set)
 	if ok {
 		m.notify(ctx, compute.EventUpdate, s)
 	}
 	return doNothing, err
+}
+
+// follows is the state of a server whose guest is found to be in a power state: a
+// guest that did what was asked, though its answer was lost and the operation
+// has failed, is believed.
+func follows(vm compute.VMState, power int) compute.VMState {
+	switch vm {
+	case compute.StateActive, compute.StatePaused, compute.StateSuspended, compute.StateStopped:
+	default:
+		return vm
+	}
+	switch power {
+	case compute.PowerRunning:
+		return compute.StateActive
+	case compute.PowerPaused:
+		return compute.StatePaused
+	case compute.PowerSuspended:
+		return compute.StateSuspended
+	case compute.PowerShutdown, compute.PowerCrashed:
+		return compute.StateStopped
+	}
+	return vm
 }
 
 // leftovers are the guests of a host that are surely nobody's, see judge.

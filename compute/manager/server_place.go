@@ -36,16 +36,22 @@ func (m *Manager) buildClaim(ctx context.Context, st *buildState) error {
 	if err != nil {
 		return err
 	}
-	return m.recorded(ctx, st.ActionID, s.ID, func(ctx context.Context) error { return m.claimHost(ctx, s, st) })
+	return m.recorded(ctx, st.ActionID, s.ID, func(ctx context.Context) error { return m.claimHost(ctx, s, st, nil) })
 }
 
 // claimHost takes the resources of the first host that still has them, asks for
-// fresh candidates when none has, and writes the host down.
-func (m *Manager) claimHost(ctx context.Context, s *compute.Server, st *buildState) error {
+// fresh candidates when none has, calls before (if not nil), and writes the host
+// down.
+func (m *Manager) claimHost(ctx context.Context, s *compute.Server, st *buildState, before func(*chosen) error) error {
 	for try := 0; ; try++ {
 		host, err := m.claimOne(ctx, s, st)
 		if err != nil {
 			return err
+		}
+		if before != nil {
+			if err := before(host); err != nil {
+				return err
+			}
 		}
 		end := obs.Step(ctx, 11, "", obs.Detail(host.Host))
 		why, err := m.settle(ctx, s, host)
