@@ -2,12 +2,15 @@ package app
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/tropocloud/tropo/cluster"
+	"github.com/tropocloud/tropo/image"
 	imageapi "github.com/tropocloud/tropo/image/api"
 	imagedriver "github.com/tropocloud/tropo/image/driver"
 	"github.com/tropocloud/tropo/image/driver/file"
 	imagemanager "github.com/tropocloud/tropo/image/manager"
+	imagepeer "github.com/tropocloud/tropo/image/peer"
 	imagestore "github.com/tropocloud/tropo/image/store"
 	"github.com/tropocloud/tropo/policy"
 	"github.com/tropocloud/tropo/rest"
@@ -35,7 +38,7 @@ func startImage(ctx context.Context, s *System) error {
 	}
 	m, err := imagemanager.New(ctx, imagemanager.Options{
 		Store: st, Drivers: map[string]imagedriver.Driver{"file": files}, Default: "file",
-		Config: s.o.Config.Image, Engine: tasks, Host: s.host, Log: s.log,
+		Config: s.o.Config.Image, Engine: tasks, Host: s.host, Log: s.log, Replicas: s.imageReplicas(),
 	})
 	if err != nil {
 		return err
@@ -57,5 +60,21 @@ func startImage(ctx context.Context, s *System) error {
 	}
 	s.doctor.Add(m.Checks()...)
 	s.runEngine("image", tasks)
-	return s.publish("image", api)
+	if err := s.publish("image", api); err != nil {
+		return err
+	}
+	s.Go("copies of images", m.Replicate)
+	return nil
+}
+
+// imageReplicas say how image data gets to the other control nodes; nil where
+// the cloud has one machine.
+func (s *System) imageReplicas() *imagemanager.Replicas {
+	if s.member.alone() {
+		return nil
+	}
+	client, session := &http.Client{Transport: s.transport}, s.session("glance")
+	return &imagemanager.Replicas{URL: managementURL(s.member.Node) + "/image", Peer: func(n image.Node) imagemanager.Peer {
+		return &imagepeer.HTTP{URL: n.URL, Client: client, Token: session.Token}
+	}}
 }

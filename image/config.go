@@ -11,6 +11,7 @@ type Config struct {
 	MemberQuota   int           `config:"image_member_quota" default:"128" min:"-1" help:"Members of an image; -1: no limit."`
 	LimitDefault  int           `config:"limit_param_default" default:"25" min:"1" help:"Images on a page without a limit."`
 	LimitMax      int           `config:"api_limit_max" default:"1000" min:"1" help:"The most images on a page."`
+	Replicas      int           `config:"replicas" default:"2" min:"1" help:"How many control nodes keep each image's data, where that many live. An image becomes active when they have it."`
 	FormatMatch   bool          `config:"require_image_format_match" default:"false" help:"Refuse content that is labelled vhd, vhdx, vdi, vmdk or iso and is none of the known formats."`
 	ImportMethods []string      `config:"enabled_import_methods" default:"glance-direct,web-download" help:"How images can be imported."`
 	TaskLife      time.Duration `config:"task_time_to_live" default:"172800" help:"How long a finished task is kept."`

@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
+	"fmt"
 	"hash"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 
@@ -107,22 +109,72 @@ func (a *Agent) download(ctx context.Context, id string, w io.Writer) (err error
 	if doc.Status != "active" {
 		return fault.Conflictf("Image %s is %s; it must be active.", id, doc.Status)
 	}
-	res, err := c.Get(ctx, c.ServiceURL("images", id, "file"), nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK}, KeepResponseBody: true})
-	if err != nil {
-		return imageFault(err)
-	}
-	defer func() { _ = res.Body.Close() }()
 	h := &hashWriter{w: w, h: newHash(doc.HashAlgo)}
-	if _, err := io.Copy(h, res.Body); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fault.Wrap(fault.Unavailable, err, "The image could not be read completely.")
+	if err := a.readImage(ctx, id, h); err != nil {
+		return err
 	}
 	if h.h != nil && doc.Hash != "" && hex.EncodeToString(h.h.Sum(nil)) != doc.Hash {
 		return fault.Unavailablef("The data of image %s is not what was uploaded.", id)
 	}
 	return nil
+}
+
+// readTries bounds how many times in a row the reading of an image goes on
+// without having got anything.
+const readTries = 5
+
+// readImage reads an image's data. When a control node dies meanwhile it goes on
+// at the same place with another one.
+func (a *Agent) readImage(ctx context.Context, id string, w *hashWriter) error {
+	for tries := 0; ; tries++ {
+		at := w.n
+		done, err := a.readPart(ctx, id, w)
+		if done || ctx.Err() != nil {
+			return err
+		}
+		if w.n > at {
+			tries = 0
+		}
+		if tries >= readTries || !fault.Is(err, fault.Unavailable) {
+			return err
+		}
+		if !wait(ctx, 200*time.Millisecond<<tries, nil) {
+			return ctx.Err()
+		}
+	}
+}
+
+// readPart reads on from where w is. done says that nothing is to be read any
+// more, or that trying again does not help.
+func (a *Agent) readPart(ctx context.Context, id string, w *hashWriter) (done bool, err error) {
+	c, err := a.o.Session.Service(ctx, "image")
+	if err != nil {
+		return false, err
+	}
+	opts := &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable}, KeepResponseBody: true}
+	if w.n > 0 {
+		opts.MoreHeaders = map[string]string{"Range": fmt.Sprintf("bytes=%d-", w.n)}
+	}
+	res, err := c.Get(ctx, c.ServiceURL("images", id, "file"), nil, opts)
+	if err != nil {
+		return false, imageFault(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	switch {
+	case res.StatusCode == http.StatusRequestedRangeNotSatisfiable: // all was read
+		return true, nil
+	case res.StatusCode == http.StatusOK && w.n > 0: // from the beginning again
+		if _, err := io.CopyN(io.Discard, res.Body, w.n); err != nil {
+			return false, fault.Wrap(fault.Unavailable, err, "The image could not be read completely.")
+		}
+	}
+	if _, err := io.Copy(w, res.Body); err != nil {
+		if w.err != nil { // the host's disk, not the image service
+			return true, fault.Wrap(fault.Internal, w.err, "The image could not be stored on the host.")
+		}
+		return false, fault.Wrap(fault.Unavailable, err, "The image could not be read completely.")
+	}
+	return true, nil
 }
 
 func imageFault(err error) error {
@@ -137,6 +189,9 @@ func imageFault(err error) error {
 type hashWriter struct {
 	w io.Writer
 	h hash.Hash // nil: none
+	n int64     // bytes so far
+	// err is what w said.
+	err error
 }
 
 // Write implements io.Writer.
@@ -144,7 +199,10 @@ func (h *hashWriter) Write(p []byte) (int, error) {
 	if h.h != nil {
 		h.h.Write(p)
 	}
-	return h.w.Write(p)
+	n, err := h.w.Write(p)
+	h.n += int64(n)
+	h.err = err
+	return n, err
 }
 
 func newHash(algo string) hash.Hash {
@@ -176,8 +234,11 @@ func (a *Agent) upload(ctx context.Context, in compute.SnapshotRequest) error {
 	if _, err := c.Get(ctx, c.ServiceURL("images", in.ImageID), &doc, nil); err != nil {
 		return auth.Fault(err)
 	}
-	if doc.Status == "active" {
+	switch doc.Status {
+	case "active":
 		return nil // uploaded before
+	case "saving": // to a control node that died: it is taken back soon
+		return fault.Unavailablef("An earlier upload of the image has not been given up yet.")
 	}
 	if !driver.ValidID(in.ImageID) || a.o.WorkDir == "" {
 		return fault.New(fault.NotImplemented, "This host cannot make images.")

@@ -66,6 +66,8 @@ func (a *API) routes() []rest.Route {
 		rest.DELETE("/v2/images/{id}", a.deleteImage, img, rest.Policy("delete_image")),
 		rest.GET("/v2/images/{id}/file", a.download, img, rest.Policy("download_image")),
 		rest.PUT("/v2/images/{id}/file", a.upload, img, rest.Policy("upload_image"), rest.RawBody(), rest.Status(204)),
+		rest.GET("/v2/tropo-data/{key}", a.readCopy, rest.Policy("tropo:image_data")),
+		rest.PUT("/v2/tropo-data/{key}", a.writeCopy, rest.Policy("tropo:image_data"), rest.RawBody(), rest.Status(204)),
 		rest.PUT("/v2/images/{id}/stage", a.stage, img, rest.Policy("upload_image"), rest.RawBody(), rest.Status(204)),
 		rest.POST("/v2/images/{id}/import", a.importImage, img, rest.Policy("modify_image"), rest.Schema("image_import"), rest.Status(202)),
 		rest.GET("/v2/images/{id}/tasks", a.imageTasks, img, rest.Policy("get_image"), rest.Hide()),

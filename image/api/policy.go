@@ -32,6 +32,7 @@ func Policy() []policy.Rule {
 		{Name: "get_member", Check: "role:admin or (role:reader and (project_id:%(project_id)s or project_id:%(member_id)s))", Description: "Show a member."},
 		{Name: "get_members", Check: "role:admin or (role:reader and (project_id:%(project_id)s or project_id:%(member_id)s))", Description: "List members."},
 		{Name: "modify_member", Check: "role:admin or (role:member and project_id:%(member_id)s)", Description: "Accept or reject an image."},
+		{Name: "tropo:image_data", Check: "role:admin or role:service", Description: "Copy image data between control nodes."},
 		{Name: "deactivate", Check: ownerWrites, Description: "Deactivate an image."},
 		{Name: "reactivate", Check: ownerWrites, Description: "Reactivate an image."},
 		{Name: "get_task", Check: "", Description: "Show a task."},

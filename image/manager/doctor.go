@@ -184,6 +184,14 @@ func (m *Manager) findDataMissing(ctx context.Context, l *doctor.Look) error {
 		}
 		size, err := s.Size(ctx, i.DataKey)
 		f := doctor.Finding{Kind: "image", ID: i.ID, Command: "openstack image delete " + i.ID + ", and create it anew from its source"}
+		if fault.Is(err, fault.NotFound) {
+			if kept, err := m.keptElsewhere(ctx, i.DataKey); err != nil || kept {
+				if err != nil {
+					l.Unchecked("image "+i.ID, err)
+				}
+				continue
+			}
+		}
 		switch {
 		case fault.Is(err, fault.NotFound):
 			f.Problem = fmt.Sprintf("%s, and its data is not in the store %s", i.Status, i.Store)

@@ -146,11 +146,7 @@ func (m *Manager) importData(ctx context.Context, s *importState) error {
 }
 
 func (m *Manager) inspectStaged(ctx context.Context, i *image.Image, s *importState) (*summary, error) {
-	d, err := m.driver(s.Store)
-	if err != nil {
-		return nil, err
-	}
-	r, err := d.Open(ctx, s.Key, 0, -1)
+	r, err := m.open(ctx, s.Store, s.Key, 0, -1)
 	if err != nil {
 		return nil, err
 	}

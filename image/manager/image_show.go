@@ -39,11 +39,7 @@ func (m *Manager) Images(ctx context.Context, v image.Viewer, f image.Filter, p 
 
 // Open reads length bytes of an image's data from offset on (all if negative).
 func (m *Manager) Open(ctx context.Context, i *image.Image, offset, length int64) (io.ReadCloser, error) {
-	d, err := m.driver(i.Store)
-	if err != nil {
-		return nil, err
-	}
-	return d.Open(ctx, i.DataKey, offset, length)
+	return m.open(ctx, i.Store, i.DataKey, offset, length)
 }
 
 // Usage is what a project has and may have.

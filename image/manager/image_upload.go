@@ -110,6 +110,9 @@ func (m *Manager) write(ctx context.Context, i *image.Image, key string, up Uplo
 	}
 	ctx, stop := m.keepLease(ctx, i.ID, key)
 	defer stop()
+	if err := m.beginCopy(ctx, key, true); err != nil {
+		return nil, err
+	}
 	w, err := d.Create(ctx, key)
 	if err != nil {
 		return nil, err
@@ -127,7 +130,7 @@ func (m *Manager) write(ctx context.Context, i *image.Image, key string, up Uplo
 		}
 		return nil, fault.Wrap(fault.Unavailable, err, "The image store could not keep the data.")
 	}
-	return sum, nil
+	return sum, m.spread(ctx, image.Location{Key: key, Node: m.o.Host, Size: sum.size, Hash: sum.sha512})
 }
 
 // check compares with what the client announced.

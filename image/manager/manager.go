@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/image"
@@ -37,7 +38,10 @@ type Options struct {
 	Engine  *task.Engine
 	// Host names the machine; it is the same after a restart.
 	Host string
-	Log  *slog.Logger // nil: slog.Default
+	// Replicas say how data gets to other control nodes; nil: this is the
+	// only one.
+	Replicas *Replicas
+	Log      *slog.Logger // nil: slog.Default
 }
 
 // Manager performs the operations. It is safe for concurrent use.
@@ -47,6 +51,7 @@ type Manager struct {
 	self   string // host and incarnation: the owner of uploads
 	client *http.Client
 	policy outbound.Policy
+	copies singleflight.Group // copies of keys that are being made here
 }
 
 // New checks the options, registers the sagas and periodic jobs on the engine,
@@ -72,6 +77,11 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	m.register(o.Engine)
 	if err := m.store.KnowResourceTypes(ctx, image.ResourceTypes()); err != nil {
 		return nil, err
+	}
+	if o.Replicas != nil {
+		if err := m.store.DropUnfinished(ctx, o.Host); err != nil {
+			return nil, err
+		}
 	}
 	if err := m.Recover(ctx); err != nil {
 		return nil, err
@@ -136,9 +146,12 @@ func (m *Manager) sweep(ctx context.Context) error {
 			err = d.Delete(ctx, g.Key)
 		}
 		if err == nil {
-			err = m.store.DropGarbage(ctx, g.Key)
+			err = m.swept(ctx, g.Key)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
+
+// Host names the machine.
+func (m *Manager) Host() string { return m.o.Host }
