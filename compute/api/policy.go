@@ -1,6 +1,9 @@
 package api
 
-import "github.com/tropocloud/tropo/policy"
+import (
+	"github.com/tropocloud/tropo/feed"
+	"github.com/tropocloud/tropo/policy"
+)
 
 // The personas of the default rules.
 const (
@@ -15,6 +18,7 @@ const (
 // rules are the default policy, by Nova's names.
 func rules() []policy.Rule {
 	out := []policy.Rule{
+		feed.Rule(),
 		{Name: "context_is_admin", Check: "role:admin", Description: "An administrator."},
 		{Name: "project_member_api", Check: "role:member and project_id:%(project_id)s", Description: "A member of the project."},
 		{Name: "project_reader_api", Check: "role:reader and project_id:%(project_id)s", Description: "A reader of the project."},

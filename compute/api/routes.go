@@ -21,6 +21,7 @@ func (a *api) routes() []rest.Route {
 func (a *api) versionRoutes() []rest.Route {
 	return []rest.Route{
 		rest.GET("/", rest.Choices(http.StatusOK, versions), rest.Open()),
+		a.m.Feed().Route(),
 		rest.GET("/v2.1", a.version, rest.Open()),
 		rest.GET("/v2", a.versionV2, rest.Open()),
 		rest.GET("/v2.1/extensions", a.listExtensions, can("extensions")),

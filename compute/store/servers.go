@@ -6,6 +6,7 @@ import (
 	"github.com/tropocloud/tropo/compute"
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/feed"
 )
 
 // serverRow is a server as stored, with its documents.
@@ -46,7 +47,10 @@ func (s *Store) AnyServer(ctx context.Context, id string) (*compute.Server, erro
 // InsertServer adds a new server; call it in the transaction that starts its
 // saga.
 func (s *Store) InsertServer(ctx context.Context, v *compute.Server) error {
-	return db.Insert(ctx, s.db, "servers", rowOf(v))
+	if err := db.Insert(ctx, s.db, "servers", rowOf(v)); err != nil {
+		return err
+	}
+	return s.tell(ctx, v.ID, feed.Create)
 }
 
 // Expect is what a server must be for a change to happen. Nil: anything.
@@ -82,8 +86,15 @@ func (s *Store) ChangeServer(ctx context.Context, id string, e Expect, set db.Se
 			set[k] = db.J(v)
 		}
 	}
-	n, err := db.Update(ctx, s.db, "servers", set, w)
-	return n > 0, err
+	changed := false
+	err := s.db.Tx(ctx, func(ctx context.Context) error {
+		n, err := db.Update(ctx, s.db, "servers", set, w)
+		if changed = n > 0; err != nil || !changed {
+			return err
+		}
+		return s.tell(ctx, id, feed.Update)
+	})
+	return changed && err == nil, err
 }
 
 // MoveToHistory replaces a server by one line of the history, with everything
@@ -103,6 +114,9 @@ func (s *Store) MoveToHistory(ctx context.Context, id string) error {
 		// The content of the guest is nobody's business any more.
 		v.UserData, v.Spec.Files, v.Spec.PublicKey = "", nil, ""
 		if err := db.Insert(ctx, s.db, "deleted_servers", rowOf(v)); err != nil {
+			return err
+		}
+		if err := s.feed.Record(ctx, v.ProjectID, "server", id, feed.Delete, v.Status()); err != nil {
 			return err
 		}
 		if _, err := db.Delete(ctx, s.db, "servers", db.ByID(id)); err != nil {

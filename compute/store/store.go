@@ -11,6 +11,7 @@ import (
 
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/feed"
 )
 
 //go:embed migrations/*.sql
@@ -18,7 +19,8 @@ var migrations embed.FS
 
 // Store is the compute service's database. It is safe for concurrent use.
 type Store struct {
-	db *db.DB
+	db   *db.DB
+	feed *feed.Feed
 }
 
 // New brings the schema to its newest version and returns the store.
@@ -30,7 +32,11 @@ func New(ctx context.Context, d *db.DB) (*Store, error) {
 	if err := d.Migrate(ctx, "compute", sub); err != nil {
 		return nil, err
 	}
-	return &Store{db: d}, nil
+	news, err := feed.New(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{db: d, feed: news}, nil
 }
 
 // DB is the database itself, which the sagas share.

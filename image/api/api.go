@@ -57,6 +57,7 @@ func (a *API) routes() []rest.Route {
 	return append(a.metadefRoutes(), []rest.Route{
 		rest.GET("/", a.versions, rest.Open(), rest.Status(300)),
 		rest.GET("/versions", a.versions, rest.Open(), rest.Status(200)),
+		a.manager.Feed().Route(),
 
 		rest.GET("/v2/images", a.listImages, rest.Policy("get_images")),
 		rest.POST("/v2/images", a.createImage, rest.Policy("add_image"), rest.Load(a.loadOwner), rest.Schema("image_create"), rest.Status(201)),

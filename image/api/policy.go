@@ -1,6 +1,9 @@
 package api
 
-import "github.com/tropocloud/tropo/policy"
+import (
+	"github.com/tropocloud/tropo/feed"
+	"github.com/tropocloud/tropo/policy"
+)
 
 // Checks that several rules share.
 const (
@@ -16,6 +19,7 @@ func Policy() []policy.Rule {
 	sees := func(role string) string { return fmtRole(whoSeesReads, role) }
 	scopes := []string{"project"}
 	rules := []policy.Rule{
+		feed.Rule(),
 		{Name: "default", Check: ""},
 		{Name: "context_is_admin", Check: "role:admin"},
 		{Name: "add_image", Check: "role:admin or (role:member and project_id:%(project_id)s and project_id:%(owner)s)", Description: "Create an image."},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/feed"
 	"github.com/tropocloud/tropo/image"
 )
 
@@ -18,7 +19,10 @@ func (s *Store) CreateImage(ctx context.Context, i *image.Image) error {
 			}
 			return err
 		}
-		return s.writeDetails(ctx, i)
+		if err := s.writeDetails(ctx, i); err != nil {
+			return err
+		}
+		return s.tell(ctx, i.ID, feed.Create)
 	})
 }
 
@@ -111,7 +115,10 @@ func (s *Store) ReplaceImage(ctx context.Context, old, i *image.Image) error {
 				return err
 			}
 		}
-		return s.writeDetails(ctx, i)
+		if err := s.writeDetails(ctx, i); err != nil {
+			return err
+		}
+		return s.tell(ctx, i.ID, feed.Update)
 	})
 }
 
@@ -148,16 +155,26 @@ func (s *Store) Swap(ctx context.Context, id, key string, from []image.Status, s
 	if key != "" {
 		w.Eq("upload_key", key)
 	}
-	n, err := db.Update(ctx, s.db, "images", set, w)
-	return n > 0, err
+	return s.swap(ctx, id, set, w)
+}
+
+func (s *Store) swap(ctx context.Context, id string, set db.Set, w *db.Cond) (bool, error) {
+	changed := false
+	err := s.db.Tx(ctx, func(ctx context.Context) error {
+		n, err := db.Update(ctx, s.db, "images", set, w)
+		if changed = n > 0; err != nil || !changed {
+			return err
+		}
+		return s.tell(ctx, id, feed.Update)
+	})
+	return changed && err == nil, err
 }
 
 // Activate is Swap for an image whose data was compared with its disk format:
 // it also fails when the image declares another one by now.
 func (s *Store) Activate(ctx context.Context, i *image.Image, key string, from image.Status, set db.Set) (bool, error) {
 	set["updated_at"] = db.Now()
-	n, err := db.Update(ctx, s.db, "images", set, db.ByID(i.ID).Eq("status", from).Eq("upload_key", key).Eq("disk_format", i.Format()))
-	return n > 0, err
+	return s.swap(ctx, i.ID, set, db.ByID(i.ID).Eq("status", from).Eq("upload_key", key).Eq("disk_format", i.Format()))
 }
 
 // DeleteImage removes an image and leaves its data to be collected. It is
@@ -170,6 +187,9 @@ func (s *Store) DeleteImage(ctx context.Context, i *image.Image) error {
 		}
 		if n == 0 {
 			return fault.Conflictf("Image %s was changed by another request; try again.", i.ID)
+		}
+		if err := s.feed.Record(ctx, i.Owner, "image", i.ID, feed.Delete, ""); err != nil {
+			return err
 		}
 		for _, table := range []string{"image_properties", "image_tags", "image_members"} { // MySQL knows no inline REFERENCES
 			if _, err := db.Delete(ctx, s.db, table, db.Where().Eq("image_id", i.ID)); err != nil {

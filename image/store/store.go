@@ -10,13 +10,17 @@ import (
 
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/feed"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
 // Store is the image service's database. It is safe for concurrent use.
-type Store struct{ db *db.DB }
+type Store struct {
+	db   *db.DB
+	feed *feed.Feed
+}
 
 // New brings the schema to its newest version and returns the store.
 func New(ctx context.Context, d *db.DB) (*Store, error) {
@@ -27,7 +31,11 @@ func New(ctx context.Context, d *db.DB) (*Store, error) {
 	if err := d.Migrate(ctx, "image", sub); err != nil {
 		return nil, err
 	}
-	return &Store{db: d}, nil
+	news, err := feed.New(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{db: d, feed: news}, nil
 }
 
 // DB is the database itself, which the sagas share.

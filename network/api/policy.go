@@ -3,6 +3,7 @@ package api
 import (
 	"strings"
 
+	"github.com/tropocloud/tropo/feed"
 	"github.com/tropocloud/tropo/policy"
 )
 
@@ -38,7 +39,7 @@ func Rules() []policy.Rule {
 	for _, r := range defaults() {
 		rules = append(rules, policy.Rule{Name: r[0], Check: r[1], Description: describe(r[0]), Scopes: []string{"project"}})
 	}
-	return append(rules, tagRules()...)
+	return append(append(rules, feed.Rule()), tagRules()...)
 }
 
 // describe makes a sentence of a rule's name.

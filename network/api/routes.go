@@ -12,6 +12,7 @@ import (
 func (a *api) routes() []rest.Route {
 	table := []rest.Route{
 		rest.GET("/", a.versions, rest.Open()),
+		a.m.Feed().Route(),
 		rest.GET("/v2.0", a.version, rest.Policy("get_extension")),
 		rest.GET("/v2.0/extensions", a.extensions, rest.Policy("get_extension")),
 		rest.GET("/v2.0/extensions/{alias}", a.extension, rest.Policy("get_extension")),

@@ -85,7 +85,10 @@ func (s *Store) PortsOf(ctx context.Context, w *db.Cond) ([]network.Port, error)
 // doesn't count as a change by the user: the revision stays.
 func (s *Store) SetPortStatus(ctx context.Context, id, status string) (bool, error) {
 	n, err := db.Update(ctx, s.db, "ports", db.Set{"status": status}, db.ByID(id).Ne("status", status))
-	return n > 0, err
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, s.tellPort(ctx, id, status)
 }
 
 // DefaultGroup returns the id of a project's default security group, or "".

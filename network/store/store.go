@@ -16,6 +16,7 @@ import (
 
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/feed"
 	"github.com/tropocloud/tropo/network"
 )
 
@@ -23,7 +24,10 @@ import (
 var migrations embed.FS
 
 // Store is the service's database.
-type Store struct{ db *db.DB }
+type Store struct {
+	db   *db.DB
+	feed *feed.Feed
+}
 
 // New brings the database to the newest schema.
 func New(ctx context.Context, d *db.DB) (*Store, error) {
@@ -34,7 +38,11 @@ func New(ctx context.Context, d *db.DB) (*Store, error) {
 	if err := d.Migrate(ctx, "network", sub); err != nil {
 		return nil, err
 	}
-	return &Store{db: d}, nil
+	news, err := feed.New(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{db: d, feed: news}, nil
 }
 
 // Tx runs f in a transaction; see db.DB.Tx.
@@ -94,7 +102,10 @@ func Insert[T any, P network.Row[T]](ctx context.Context, s *Store, v P) error {
 	if err := db.Insert(ctx, s.db, v.Kind().Table, v); err != nil {
 		return err
 	}
-	return s.insertTags(ctx, std.ID, std.Tags)
+	if err := s.insertTags(ctx, std.ID, std.Tags); err != nil {
+		return err
+	}
+	return s.tell(ctx, v, feed.Create)
 }
 
 // Update writes the columns in which v differs from old and counts the
@@ -115,7 +126,7 @@ func Update[T any, P network.Row[T]](ctx context.Context, s *Store, old, v P, fo
 	if n == 0 {
 		return ErrStale
 	}
-	return nil
+	return s.tell(ctx, v, feed.Update)
 }
 
 // ErrStale says that another request changed the row meanwhile; the
@@ -134,7 +145,10 @@ func Delete[T any, P network.Row[T]](ctx context.Context, s *Store, v P) (bool, 
 		}
 	}
 	n, err := db.Delete(ctx, s.db, k.Table, db.ByID(id))
-	return n > 0, err
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, s.tell(ctx, v, feed.Delete)
 }
 
 // diff is the columns that differ between two structs of one type.
