@@ -59,6 +59,7 @@ func startCompute(ctx context.Context, s *System) error {
 	if err := s.publish("metadata", computemetadata.New(m, c.MetadataSecret, s.log)); err != nil {
 		return err
 	}
+	s.Go("feed of compute", st.Feed().Run)
 	return s.publish("compute", computeapi.V2(api))
 }
 

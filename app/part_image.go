@@ -60,6 +60,7 @@ func startImage(ctx context.Context, s *System) error {
 	}
 	s.doctor.Add(m.Checks()...)
 	s.runEngine("image", tasks)
+	s.Go("feed of image", st.Feed().Run)
 	if err := s.publish("image", api); err != nil {
 		return err
 	}
