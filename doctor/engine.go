@@ -139,7 +139,9 @@ func (e *Engine) pass(ctx context.Context, checks []Check, r *Report, failed map
 			e.o.Log.LogAttrs(ctx, slog.LevelInfo, "doctor healed", slog.String("check", f.Check), slog.String("kind", f.Kind), slog.String("id", f.ID), slog.String("fix", f.Fix))
 		}
 	}
-	if err := ctx.Err(); err != nil {
+	// What was just changed counts as work under way for a moment, and may
+	// hide what else is wrong with it.
+	if err := sleep(ctx, e.o.Pause); err != nil {
 		return err
 	}
 	var err error
@@ -154,8 +156,8 @@ func (e *Engine) pass(ctx context.Context, checks []Check, r *Report, failed map
 }
 
 // surely returns what two looks with a pause in between both find. With tried
-// it looks again until none of those is left, at most for Settle: healing may
-// have begun work that takes a moment.
+// it looks again until none of those is left and nothing new comes to light, at
+// most for Settle: healing may have begun work that takes a moment.
 func (e *Engine) surely(ctx context.Context, checks []Check, tried map[key]Finding) ([]Finding, []Unchecked, error) {
 	deadline := time.Now().Add(e.o.Settle)
 	first, unchecked := e.look(ctx, checks)
@@ -169,7 +171,8 @@ func (e *Engine) surely(ctx context.Context, checks []Check, tried map[key]Findi
 		var second []Finding
 		second, unchecked = e.look(ctx, checks)
 		left := both(first, second)
-		if time.Now().After(deadline) || !slices.ContainsFunc(left, func(f Finding) bool { _, ok := tried[f.key()]; return ok }) {
+		healing := tried != nil && (len(left) < len(second) || slices.ContainsFunc(left, func(f Finding) bool { _, ok := tried[f.key()]; return ok }))
+		if !healing || time.Now().After(deadline) {
 			return left, unchecked, ctx.Err()
 		}
 		first = second

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -42,12 +44,25 @@ func (r *Report) WriteTable(w io.Writer) error {
 		f := &r.Healed[i]
 		_, _ = fmt.Fprintf(w, "healed %s %s (%s): %s\n", f.Kind, f.ID, f.Problem, f.Fix)
 	}
-	for _, u := range r.Unchecked {
-		_, _ = fmt.Fprintf(w, "not checked: %s %s, %s: %s\n", u.Service, u.Check, u.What, u.Reason)
+	for i, u := range r.Unchecked {
+		if !slices.ContainsFunc(r.Unchecked[:i], func(o Unchecked) bool { return o.What == u.What && o.Reason == u.Reason && o.Service == u.Service }) {
+			_, _ = fmt.Fprintf(w, "not checked: %s %s (%s): %s\n", u.Service, u.What, strings.Join(r.checksWith(u), ", "), u.Reason)
+		}
 	}
 	_, err := fmt.Fprintf(w, "%d checks in %.1f s: %s, %d healed, %d not checked\n",
 		r.Checks, r.Took, count(len(r.Findings)), len(r.Healed), len(r.Unchecked))
 	return err
+}
+
+// checksWith names the checks that could not ask the same for the same reason.
+func (r *Report) checksWith(u Unchecked) []string {
+	var names []string
+	for _, o := range r.Unchecked {
+		if o.What == u.What && o.Reason == u.Reason && o.Service == u.Service {
+			names = append(names, o.Check)
+		}
+	}
+	return names
 }
 
 func count(n int) string {
