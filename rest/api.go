@@ -51,6 +51,10 @@ type Options struct {
 	Once *Once
 	// PlainIDs says that the service's ids are UUIDs without dashes.
 	PlainIDs bool
+	// Before is called before a request's token is looked at, where the path
+	// asks for one; it may put a token there that it made from another proof
+	// (a client certificate). Its error is the answer. Nil: nothing is done.
+	Before func(r *http.Request) error
 	// AuthURL goes into WWW-Authenticate.
 	AuthURL string
 	Log     *slog.Logger // nil: slog.Default
@@ -165,6 +169,11 @@ func (a *API) answer(r *Request) (res any, err error) {
 		r.version = v
 		m.announce(r.header, v)
 		if err != nil && !open {
+			return nil, err
+		}
+	}
+	if a.opts.Before != nil && !open {
+		if err := a.opts.Before(r.HTTP); err != nil {
 			return nil, err
 		}
 	}
