@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -99,9 +101,9 @@ func (s *System) openNodes() error {
 		return err
 	}
 	c := s.o.Config
-	shared := c.Bus.URL
-	if c.Bus.NodeURL != "" {
-		shared = c.Bus.NodeURL
+	shared := cmp.Or(c.Bus.NodeURL, c.Bus.URL)
+	if strings.HasPrefix(shared, "nats-embedded:") {
+		shared = "" // that is in here, and nodes know the way
 	}
 	s.nodes, err = clustermanager.New(s.ctx, clustermanager.Options{
 		Store: st, Self: s.member.Node, Version: s.o.Version, Dir: s.state.Path("pki"), Session: s.session("nova"),
@@ -115,7 +117,7 @@ func (s *System) openNodes() error {
 	if err != nil {
 		return err
 	}
-	s.member.Controls = s.nodes.Controls
+	s.member.Controls, s.turns = s.nodes.Controls, d
 	if want := s.publicBase(); (s.place.e.Founder || c.Node.PublicEndpoint != "") && s.nodes.Public() != want {
 		if err := s.nodes.SetPublic(s.ctx, want); err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tropocloud/tropo/auth"
 	"github.com/tropocloud/tropo/cluster"
 	"github.com/tropocloud/tropo/rest"
 )
@@ -36,6 +37,8 @@ type front struct {
 	mu   sync.RWMutex
 	by   map[string]http.Handler // service → handler under its mount
 	root http.Handler            // identity again, for /v3
+	// check says why a balancer should send nothing here; nil: never.
+	check func(ctx context.Context) error
 }
 
 func (f *front) set(service string, h http.Handler) {
@@ -74,12 +77,25 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r)
 	case known:
 		w.Header().Set("Retry-After", "1")
+		w.Header().Set(auth.UnhandledHeader, "1")
 		http.Error(w, "The service is starting; try again.", http.StatusServiceUnavailable)
 	case r.URL.Path == "/healthcheck":
-		_, _ = fmt.Fprintln(w, "OK")
+		f.health(w, r)
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+// health answers balancers: 200 only where requests are welcome.
+func (f *front) health(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if f.check != nil {
+		if err := f.check(r.Context()); err != nil {
+			http.Error(w, "UNAVAILABLE", http.StatusServiceUnavailable)
+			return
+		}
+	}
+	_, _ = fmt.Fprintln(w, "OK")
 }
 
 // listenSpec reads --listen values: "127.0.0.1:5000" for the common listener,
@@ -206,6 +222,7 @@ func (s *System) serveOn(l net.Listener, h http.Handler) { s.serveTLS(l, h, nil)
 
 // serveTLS answers on a listener, with TLS unless c is nil.
 func (s *System) serveTLS(l net.Listener, h http.Handler, c *tls.Config) {
+	h = s.welcome(h)
 	srv := &http.Server{
 		TLSConfig:         c,
 		Handler:           h,
@@ -235,4 +252,51 @@ func (s *System) serveTLS(l net.Listener, h http.Handler, c *tls.Config) {
 		<-stopped
 		return nil
 	})
+}
+
+// welcome turns away what comes after the end has begun (on connections that
+// were there before): it was not begun, and may be sent to another node. What
+// this process asks itself meanwhile goes on.
+func (s *System) welcome(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.ctx.Err() == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Connection", "close")
+		w.Header().Set(auth.UnhandledHeader, "1")
+		http.Error(w, "The service is stopping; try again.", http.StatusServiceUnavailable)
+	})
+}
+
+// ready says why this machine should not be asked: it is starting or stopping,
+// or something that it needs does not answer. The answer holds for a second.
+func (s *System) ready(ctx context.Context) error {
+	if !s.up.Load() {
+		return errors.New("it is starting")
+	}
+	if s.ctx.Err() != nil {
+		return errors.New("it is stopping")
+	}
+	if at := s.checked.Load(); at != nil && time.Since(at.at) < time.Second {
+		return at.err
+	}
+	v, _, _ := s.checking.Do("", func() (any, error) {
+		c := &checked{at: time.Now()}
+		for name, err := range s.health.Run(context.WithoutCancel(ctx), true) {
+			if err != nil {
+				c.err = errors.Join(c.err, fmt.Errorf("%s: %w", name, err))
+			}
+		}
+		s.checked.Store(c)
+		return c, nil
+	})
+	return v.(*checked).err
+}
+
+// checked is the outcome of the checks at a time.
+type checked struct {
+	at  time.Time
+	err error
 }

@@ -31,6 +31,7 @@ var (
 // control nodes have it.
 var table = []part{
 	{"identity", controls, nil, startIdentity},
+	{"keys", controls, []string{"identity"}, startKeys},
 	{"placement", controls, []string{"identity"}, startPlacement},
 	{"image", controls, []string{"identity"}, startImage},
 	{"dataplane", switches, nil, startDataplane},
@@ -82,6 +83,11 @@ func (s *System) identityConfig() identity.Config {
 	c := s.o.Config.Identity
 	c.FernetTokens.KeyRepository = s.under(c.FernetTokens.KeyRepository)
 	c.Credential.KeyRepository = s.under(c.Credential.KeyRepository)
+	if c.FernetReceipts.KeyRepository != "" {
+		c.FernetReceipts.KeyRepository = s.under(c.FernetReceipts.KeyRepository)
+	}
+	c.JWTTokens.PrivateKeyRepository = s.under(c.JWTTokens.PrivateKeyRepository)
+	c.JWTTokens.PublicKeyRepository = s.under(c.JWTTokens.PublicKeyRepository)
 	return c
 }
 

@@ -54,7 +54,11 @@ func (s *System) shareKeys(_ context.Context, have string) (*cluster.Keys, error
 // repositories are identity's key folders by the name under which they travel.
 func (s *System) repositories() map[string]string {
 	c := s.identityConfig()
-	return map[string]string{"fernet": c.FernetTokens.KeyRepository, "credential": c.Credential.KeyRepository}
+	out := map[string]string{"fernet": c.FernetTokens.KeyRepository, "credential": c.Credential.KeyRepository}
+	if dir := c.FernetReceipts.KeyRepository; dir != "" {
+		out["receipt"] = dir
+	}
+	return out
 }
 
 // readKeys reads the key files.
@@ -120,7 +124,7 @@ func writeRepository(dir, prefix string, files map[string]string) error {
 		}
 	}
 	if len(nums) == 0 {
-		return errors.New("there are none")
+		return nil // the other has no such folder
 	}
 	lock, err := host.LockDir(dir)
 	if err != nil {

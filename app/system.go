@@ -8,10 +8,13 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	"golang.org/x/sys/unix"
 
 	"github.com/tropocloud/tropo/auth"
@@ -54,6 +57,7 @@ type System struct {
 	tracing   *obs.Tracing
 	health    *obs.Health
 	transport *rest.InProcess
+	turns     *db.DB                  // orders the starts of control nodes; nil: there is one
 	nodes     *clustermanager.Manager // on control nodes of a cloud of many
 	identity  *pki.Identity           // this node's certificate; nil: none
 	front     *front
@@ -64,6 +68,10 @@ type System struct {
 	mu     sync.Mutex
 	caches []*auth.Cache
 	sagas  []string // SAGA/STEP of every registered saga
+
+	up       atomic.Bool // every part has started
+	checked  atomic.Pointer[checked]
+	checking singleflight.Group
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -98,6 +106,7 @@ func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
 		return err
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	s.front.check = s.ready
 	defer func() { err = errors.Join(err, s.stop()) }()
 	if err := s.share(); err != nil {
 		return err
@@ -111,7 +120,7 @@ func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
 			continue
 		}
 		begin := time.Now()
-		if err := p.start(s.ctx, s); err != nil {
+		if err := s.start(p); err != nil {
 			if s.ctx.Err() != nil {
 				return context.Cause(s.ctx)
 			}
@@ -124,6 +133,7 @@ func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
 			return err
 		}
 	}
+	s.up.Store(true)
 	if ready != nil {
 		ready(s)
 	}
@@ -132,6 +142,15 @@ func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
 		return cause
 	}
 	return nil
+}
+
+// start brings a part up; services one control node after the other, as each
+// migrates its database and makes what a new cloud begins with.
+func (s *System) start(p part) error {
+	if s.turns == nil || !slices.Equal(p.roles, controls) {
+		return p.start(s.ctx, s)
+	}
+	return s.turns.Alone(s.ctx, "start "+p.name, func(context.Context) error { return p.start(s.ctx, s) })
 }
 
 // share makes what all parts use.

@@ -136,7 +136,11 @@ func (m *Manager) Share(ctx context.Context, n cluster.Node) (*cluster.ControlDo
 	if !n.Has(cluster.Control) || m.o.Share == nil {
 		return nil, fault.Forbiddenf("The node %s has not the role control.", n.Name)
 	}
-	return m.o.Share(ctx)
+	d, err := m.o.Share(ctx)
+	if err == nil && len(d.Keys.Files) == 0 {
+		return nil, fault.Unavailablef("The control node is starting and has no keys yet; try again.")
+	}
+	return d, err
 }
 
 // Keys gives a control node identity's keys. Others are refused.
@@ -145,4 +149,15 @@ func (m *Manager) Keys(ctx context.Context, n cluster.Node, have string) (*clust
 		return nil, fault.Forbiddenf("The node %s has not the role control.", n.Name)
 	}
 	return m.o.Keys(ctx, have)
+}
+
+// Fact reads what all control nodes agree on under a name; "" if nothing yet.
+func (m *Manager) Fact(ctx context.Context, name string) (string, error) {
+	return m.store.Fact(ctx, name)
+}
+
+// SwapFact replaces a fact (old is "": there is none) and reports whether it
+// was old: of several who replace the same one wins.
+func (m *Manager) SwapFact(ctx context.Context, name, old, value string) (bool, error) {
+	return m.store.SwapFact(ctx, name, old, value)
 }

@@ -69,6 +69,20 @@ func (s *Store) FirstFact(ctx context.Context, name, value string) (string, erro
 	return s.Fact(ctx, name)
 }
 
+// SwapFact replaces a fact that is old ("": there is none), and reports whether
+// it was.
+func (s *Store) SwapFact(ctx context.Context, name, old, value string) (bool, error) {
+	if old == "" {
+		err := db.Insert(ctx, s.db, "facts", fact{name, value})
+		if db.IsUnique(err) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	n, err := db.Exec(ctx, s.db, "UPDATE facts SET fact = ? WHERE name = ? AND fact = ?", value, name, old)
+	return n > 0, err
+}
+
 // Fact reads a fact; "" if there is none.
 func (s *Store) Fact(ctx context.Context, name string) (string, error) {
 	f, err := db.Get[fact](ctx, s.db, "SELECT name, fact FROM facts WHERE name = ?", name)
