@@ -17,7 +17,7 @@ func (a *API) oauth2Routes() []rest.Route {
 
 // oauth2Token is the client credentials grant (RFC 6749, section 4.4): the
 // client is an application credential, which authenticates by its secret
-// (section 2.3.1).
+// (section 2.3.1), or a user who does by a certificate (RFC 8705).
 func (a *API) oauth2Token(r *rest.Request) (any, error) {
 	form, err := url.ParseQuery(string(r.Body()))
 	if err != nil {
@@ -30,10 +30,20 @@ func (a *API) oauth2Token(r *rest.Request) (any, error) {
 	if !ok {
 		id, secret = form.Get("client_id"), form.Get("client_secret")
 	}
-	text, t, err := a.m.Authenticate(r.Context(), manager.AuthRequest{
-		Methods: []string{identity.MethodApplicationCredential},
-		AppCred: &manager.AppCredProof{ID: id, Secret: secret},
-	})
+	cert := a.clientCertificate(r.HTTP)
+	var text string
+	var t *identity.Token
+	switch {
+	case (ok || secret != "") && a.m.OAuth2Allows(manager.OAuth2Secret):
+		text, t, err = a.m.Authenticate(r.Context(), manager.AuthRequest{
+			Methods: []string{identity.MethodApplicationCredential},
+			AppCred: &manager.AppCredProof{ID: id, Secret: secret},
+		})
+	case cert != nil && id != "" && a.m.OAuth2Allows(manager.OAuth2Certificate):
+		text, t, err = a.m.ClientToken(r.Context(), id, cert)
+	default:
+		err = fault.Unauthenticatedf("The client shows no proof that is accepted.")
+	}
 	if fault.Is(err, fault.Unauthenticated) {
 		return oauth2Error(http.StatusUnauthorized, "invalid_client", "Client authentication failed."), nil
 	}

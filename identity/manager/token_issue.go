@@ -225,7 +225,7 @@ func (m *Manager) byToken(ctx context.Context, p *proof, text string) error {
 	if err != nil {
 		return err
 	}
-	if t.Delegated() {
+	if t.Delegated() || t.Thumbprint != "" { // nor does one that is bound to a certificate get rid of it
 		return fault.Forbiddenf("You are not authorized to perform the requested action: rescope a token of a trust, an application credential or OAuth.")
 	}
 	if !m.cfg.Token.AllowRescopeScopedToken && (t.Project != nil || t.Domain != nil || t.System) {

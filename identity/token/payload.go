@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,9 @@ const (
 	appCredential
 	oauth2Credential
 )
+
+// MethodOAuth2 is the method of tokens that are bound to a client certificate.
+const MethodOAuth2 = "oauth2_credential"
 
 // Payload is what a token says.
 type Payload struct {
@@ -111,7 +115,11 @@ func (p *Payload) version() int {
 
 // marshal packs p; methods are bits in the order of the known ones.
 func (p *Payload) marshal(known []string) ([]byte, error) {
-	bits, err := methodBits(p.Methods, known)
+	methods := p.Methods
+	if p.Thumbprint != "" { // its method needs no bit: the layout says it
+		methods = slices.DeleteFunc(slices.Clone(methods), func(s string) bool { return s == MethodOAuth2 && !slices.Contains(known, s) })
+	}
+	bits, err := methodBits(methods, known)
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +184,9 @@ func unmarshal(b []byte, known []string) (*Payload, error) {
 		if err := p.read(f, raw[i+1], known); err != nil {
 			return nil, err
 		}
+	}
+	if p.Thumbprint != "" && len(p.Methods) == 0 {
+		p.Methods = []string{MethodOAuth2}
 	}
 	return p, nil
 }
