@@ -49,7 +49,7 @@ func New(m *manager.Manager, o Options) (*rest.API, error) {
 	}
 	a := &API{m: m}
 	return rest.New(rest.Options{
-		Before: a.tokenless,
+		Before:  a.tokenless,
 		Service: "identity", Routes: a.routes(), Errors: rest.KeystoneErrors{}, Validator: o.Validator, Enforcer: e,
 		Schemas: sub, PublicURL: o.PublicURL, AuthURL: o.AuthURL, Log: o.Log, Metrics: o.Metrics, Tracing: o.Tracing, Once: o.Once, PlainIDs: true,
 	})
