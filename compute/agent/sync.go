@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tropocloud/tropo/compute"
+	"github.com/tropocloud/tropo/compute/driver"
 	"github.com/tropocloud/tropo/fault"
 )
 
@@ -102,6 +103,7 @@ func (a *Agent) sync(ctx context.Context, start bool) error {
 		used[i.ImageID] = true
 	}
 	if a.due(start) {
+		in.Guests = a.withStrays(ctx, in.Guests)
 		err = a.tell(ctx, in, at)
 	} else if in.Guests, in.Partial = a.news(in.Guests), true; len(in.Guests) > 0 {
 		err = a.tell(ctx, in, at)
@@ -113,6 +115,31 @@ func (a *Agent) sync(ctx context.Context, start bool) error {
 		_, err = a.o.Cache.Prune(ctx, used, 24*time.Hour)
 	}
 	return err
+}
+
+// withStrays adds the servers of which the host has no guest and still something:
+// an interface, a process. If nobody wants them they are destroyed like guests.
+func (a *Agent) withStrays(ctx context.Context, guests []compute.GuestInfo) []compute.GuestInfo {
+	d, ok := a.o.Driver.(driver.Strays)
+	if !ok {
+		return guests
+	}
+	strays, err := d.Strays(ctx)
+	if err != nil { // the guests matter more
+		a.o.Log.LogAttrs(ctx, slog.LevelInfo, "the host's strays were not looked for", slog.String("host", a.o.Host), slog.String("error", err.Error()))
+		return guests
+	}
+	seen := map[string]bool{"": true}
+	for _, g := range guests {
+		seen[g.ServerID] = true
+	}
+	for _, s := range strays {
+		if !seen[s.ServerID] {
+			seen[s.ServerID] = true
+			guests = append(guests, compute.GuestInfo{ServerID: s.ServerID})
+		}
+	}
+	return guests
 }
 
 // due reports whether this look tells all guests.

@@ -27,7 +27,7 @@ func (m *Manager) agentBeat(ctx context.Context, in compute.Beat) (compute.BeatA
 		return compute.BeatAnswer{}, fault.Invalidf("The sign of life names no host.")
 	}
 	back, err := m.seen(ctx, in.Host)
-	return compute.BeatAnswer{Report: back, Guests: back}, err
+	return compute.BeatAnswer{Report: back, Guests: back || m.doubted(in.Host)}, err
 }
 
 // agentReport notes an agent's sign of life and brings placement up to date
@@ -40,7 +40,7 @@ func (m *Manager) agentReport(ctx context.Context, in compute.Report) (compute.R
 	if err != nil {
 		return compute.ReportAnswer{}, err
 	}
-	out := compute.ReportAnswer{Guests: back}
+	out := compute.ReportAnswer{Guests: back || m.doubted(in.Host)}
 	old, err := m.store.NodeByName(ctx, in.Node)
 	if err != nil && !isMissing(err) {
 		return out, err

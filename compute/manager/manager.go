@@ -45,6 +45,7 @@ type Manager struct {
 
 	provider sync.Mutex // one inventory update at a time
 	healed   string     // where healPorts goes on; used by that job alone
+	doubts   sync.Map   // hosts that did not answer
 }
 
 // New makes the manager and registers its sagas and periodic jobs.
