@@ -371,7 +371,11 @@ func (a *API) admit(r *Request) error {
 		}
 		r.target = policy.Target{"project_id": c.Project.ID, "tenant_id": c.Project.ID, "user_id": c.User.ID, "domain_id": c.Domain.ID}
 	}
-	if err := r.Check(rt.PolicyRule, r.target); err != nil {
+	rule := rt.PolicyRule
+	if r.rule != "" {
+		rule = r.rule
+	}
+	if err := r.Check(rule, r.target); err != nil {
 		if rt.Hide && fault.Is(err, fault.Forbidden) {
 			return fault.Wrap(fault.NotFound, err, "The resource could not be found.")
 		}

@@ -33,3 +33,39 @@ func TestOpenIsPerMethod(t *testing.T) {
 		}
 	}
 }
+
+// A loader can put a request under another rule than its route's.
+func TestUnderAnotherRule(t *testing.T) {
+	enforcer, err := policy.NewEnforcer([]policy.Rule{{Name: "any", Check: "@"}, {Name: "admin", Check: "role:admin"}}, policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := func(rule string) rest.Option {
+		return rest.Load(func(r *rest.Request) (any, policy.Target, error) {
+			r.Under(rule)
+			return nil, policy.Target{}, nil
+		})
+	}
+	done := func(*rest.Request) (any, error) { return nil, nil }
+	a, err := rest.New(rest.Options{Service: "identity", Errors: rest.KeystoneErrors{}, Validator: tokens{}, Enforcer: enforcer, Routes: []rest.Route{
+		rest.GET("/stricter", done, rest.Policy("any"), load("admin")),
+		rest.GET("/looser", done, rest.Policy("admin"), load("any")),
+		rest.GET("/unknown", done, rest.Policy("any"), load("none")),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]map[string]int{
+		"/stricter": {"admin": 204, "member": 403}, "/looser": {"admin": 204, "member": 204}, "/unknown": {"admin": 403, "member": 403},
+	} {
+		for who, status := range want {
+			r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+			r.Header.Set("X-Auth-Token", who)
+			w := httptest.NewRecorder()
+			a.ServeHTTP(w, r)
+			if w.Code != status {
+				t.Errorf("%s by %s: %d, want %d", path, who, w.Code, status)
+			}
+		}
+	}
+}

@@ -29,6 +29,7 @@ type Request struct {
 	version Version
 	object  any
 	target  policy.Target
+	rule    string // instead of the route's; "": none
 	body    []byte
 	header  http.Header // of the answer
 }
@@ -107,6 +108,11 @@ func jsonName(t reflect.Type) string {
 	}
 	return "integer"
 }
+
+// Under has the request checked against another rule than its route's: for
+// loaders that find an object, or are asked for a list, of a kind which has
+// rules of its own.
+func (r *Request) Under(rule string) { r.rule = rule }
 
 // Allowed reports whether the caller passes another rule on the same target,
 // for what decides about parts of an answer (extended attributes).
