@@ -78,15 +78,6 @@ func boolParam(r *rest.Request, name string) bool {
 	return v != "0" && !strings.EqualFold(v, "false")
 }
 
-// listDomain is the domain that a list is about: that of the query, or of a
-// domain-scoped token.
-func listDomain(r *rest.Request) string {
-	if d := r.Query().Get("domain_id"); d != "" {
-		return d
-	}
-	return r.Caller().Domain.ID
-}
-
 // newDomain is the domain that a new thing goes to: the one asked for, or that
 // of the token.
 func newDomain(r *rest.Request, in doc) string {

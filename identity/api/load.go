@@ -148,9 +148,10 @@ func loadSubject(a *API, r *rest.Request, o *objects, t policy.Target) (err erro
 	return err
 }
 
-// loadOwnDomain takes the domain of a list as the target.
+// loadOwnDomain takes the domain of a domain-scoped token, to which lists are
+// then cut, as the target.
 func loadOwnDomain(_ *API, r *rest.Request, _ *objects, t policy.Target) error {
-	if d := listDomain(r); d != "" {
+	if d := r.Caller().Domain.ID; d != "" {
 		t["target.domain_id"], t["target.domain.id"], t["target.group.domain_id"] = d, d, d
 	}
 	return nil

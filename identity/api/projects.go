@@ -62,7 +62,7 @@ func (a *API) listDomains(r *rest.Request) (any, error) {
 		return nil, err
 	}
 	q = q.And("is_domain", true)
-	if d := r.Caller().Domain.ID; d != "" && !r.Caller().IsAdmin() {
+	if d := r.Caller().Domain.ID; d != "" {
 		q = q.And("id", d)
 	}
 	list, err := a.m.Projects(r.Context(), q, manager.TagFilter{})

@@ -13,28 +13,26 @@ func (a *API) assignmentRoutes() []rest.Route {
 	}
 }
 
-// loadAssignments takes the domain that the list is about as the target: that
-// of its scope, or of the token.
-func loadAssignments(a *API, r *rest.Request, o *objects, t policy.Target) error {
-	domain := r.Query().Get("scope.domain.id")
-	if id := r.Query().Get("scope.project.id"); id != "" {
-		p, err := a.m.Project(r.Context(), id)
-		if err != nil {
-			return err
-		}
-		o.project = p
-		domain = p.OwnerDomain()
-		t["target.project.id"], t["project_id"] = id, id
+// loadAssignments takes the token's domain as the target, to which the list is
+// then cut. With include_subtree the target is the project whose subtree is
+// asked for, which has a rule of its own.
+func loadAssignments(a *API, r *rest.Request, _ *objects, t policy.Target) error {
+	if d := r.Caller().Domain.ID; d != "" {
+		t["target.domain_id"] = d
 	}
-	if domain == "" {
-		domain = r.Caller().Domain.ID
+	if !boolParam(r, "include_subtree") {
+		return nil
 	}
-	if domain != "" {
-		t["target.domain_id"] = domain
+	r.Under("identity:list_role_assignments_for_tree")
+	id := r.Query().Get("scope.project.id")
+	if id == "" {
+		return nil
 	}
-	if boolParam(r, "include_subtree") {
-		return r.Check("identity:list_role_assignments_for_tree", t)
+	p, err := a.m.Project(r.Context(), id)
+	if err != nil {
+		return err
 	}
+	t["target.project.id"], t["target.project.domain_id"], t["target.domain_id"] = id, nullID(p.DomainID), nullID(p.DomainID)
 	return nil
 }
 

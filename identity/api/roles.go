@@ -14,10 +14,10 @@ func (a *API) roleRoutes() []rest.Route {
 	created := rest.Status(http.StatusCreated)
 	return []rest.Route{
 		rest.GET("/v3/roles", a.listRoles, a.on("identity:list_roles", loadRoleList)),
-		rest.POST("/v3/roles", a.createRole, a.on("identity:create_role"), rest.Schema("role_create"), created),
-		rest.GET("/v3/roles/{role_id}", a.showRole, a.on("identity:get_role", loadRole)),
-		rest.PATCH("/v3/roles/{role_id}", a.updateRole, a.on("identity:update_role", loadRole), rest.Schema("role_update")),
-		rest.DELETE("/v3/roles/{role_id}", a.deleteRole, a.on("identity:delete_role", loadRole)),
+		rest.POST("/v3/roles", a.createRole, a.on("identity:create_role", loadNewRole), rest.Schema("role_create"), created),
+		rest.GET("/v3/roles/{role_id}", a.showRole, a.on("identity:get_role", loadRoleUnder("identity:get_domain_role"))),
+		rest.PATCH("/v3/roles/{role_id}", a.updateRole, a.on("identity:update_role", loadRoleUnder("identity:update_domain_role")), rest.Schema("role_update")),
+		rest.DELETE("/v3/roles/{role_id}", a.deleteRole, a.on("identity:delete_role", loadRoleUnder("identity:delete_domain_role"))),
 		rest.GET("/v3/role_inferences", a.listInferences, a.on("identity:list_role_inference_rules")),
 		rest.GET("/v3/roles/{prior_role_id}/implies", a.listImplied, a.on("identity:list_implied_roles", loadPrior)),
 		rest.PUT("/v3/roles/{prior_role_id}/implies/{implied_role_id}", a.imply, a.on("identity:create_implied_role", loadPrior, loadImplied), created),
@@ -28,9 +28,33 @@ func (a *API) roleRoutes() []rest.Route {
 }
 
 // loadRoleList asks the rule of domain roles where the list is of those.
-func loadRoleList(_ *API, r *rest.Request, _ *objects, t policy.Target) error {
-	if d := r.Query().Get("domain_id"); d != "" {
-		return r.Check("identity:list_domain_roles", t)
+func loadRoleList(_ *API, r *rest.Request, _ *objects, _ policy.Target) error {
+	if r.Query().Get("domain_id") != "" {
+		r.Under("identity:list_domain_roles")
+	}
+	return nil
+}
+
+// loadRoleUnder is loadRole for what has another rule where the role is a
+// domain's.
+func loadRoleUnder(rule string) loader {
+	return func(a *API, r *rest.Request, o *objects, t policy.Target) error {
+		err := loadRole(a, r, o, t)
+		if err == nil && o.role.DomainID != "" {
+			r.Under(rule)
+		}
+		return err
+	}
+}
+
+// loadNewRole asks the rule of domain roles where the new one is to be such.
+func loadNewRole(_ *API, r *rest.Request, o *objects, t policy.Target) (err error) {
+	if o.in, err = body(r, "role"); err != nil {
+		return err
+	}
+	if d := str(o.in, "domain_id"); d != "" {
+		t["target.role.domain_id"] = d
+		r.Under("identity:create_domain_role")
 	}
 	return nil
 }
@@ -71,18 +95,9 @@ func (a *API) listRoles(r *rest.Request) (any, error) {
 }
 
 func (a *API) createRole(r *rest.Request) (any, error) {
-	in, err := body(r, "role")
-	if err != nil {
-		return nil, err
-	}
 	var role identity.Role
-	if err := apply(in, &role); err != nil {
+	if err := apply(found(r).in, &role); err != nil {
 		return nil, err
-	}
-	if role.DomainID != "" {
-		if err := r.Check("identity:create_domain_role", r.Target()); err != nil {
-			return nil, err
-		}
 	}
 	v, err := a.m.CreateRole(r.Context(), role)
 	if err != nil {

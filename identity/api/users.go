@@ -105,12 +105,13 @@ func (a *API) usersOf(r *rest.Request, q identity.Query) ([]manager.UserView, er
 	return a.m.UsersByPasswordExpiry(r.Context(), q, identity.Op(op), *t)
 }
 
-// inDomain narrows a list to the domain of a domain-scoped token.
+// inDomain cuts a list to the domain of a domain-scoped token, whatever domain
+// is asked for.
 func inDomain(r *rest.Request, q identity.Query) identity.Query {
-	if _, set := q.Get("domain_id"); set || r.Caller().Domain.ID == "" {
-		return q
+	if d := r.Caller().Domain.ID; d != "" {
+		q.Filters = append([]identity.Filter{{Field: "domain_id", Value: d}}, q.Filters...)
 	}
-	return q.And("domain_id", r.Caller().Domain.ID)
+	return q
 }
 
 func federated(in doc) []identity.FederatedUser {
@@ -191,7 +192,7 @@ func (a *API) listUserGroups(r *rest.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := a.m.GroupsOf(r.Context(), found(r).user.ID, q)
+	list, err := a.m.GroupsOf(r.Context(), found(r).user.ID, inDomain(r, q))
 	if err != nil {
 		return nil, err
 	}
@@ -279,7 +280,7 @@ func (a *API) listGroupUsers(r *rest.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := a.m.UsersIn(r.Context(), found(r).group.ID, q)
+	list, err := a.m.UsersIn(r.Context(), found(r).group.ID, inDomain(r, q))
 	if err != nil {
 		return nil, err
 	}

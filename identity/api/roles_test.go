@@ -1,0 +1,134 @@
+package api_test
+
+import (
+	"testing"
+
+	"github.com/tropocloud/tropo/db/dbtest"
+)
+
+// persona is a token of a new user with a role on a target
+// ("domains/<id>", "projects/<id>", "system").
+func (c *cloud) persona(name, role, target string, scope doc) string {
+	c.t.Helper()
+	user := c.make("users", "user", doc{"name": name, "password": "pw"})
+	c.grant(user, role, target)
+	return c.login(user, "pw", scope)
+}
+
+// Roles of a domain have rules of their own: who may read the roles of all
+// domains by their names may not read those.
+func TestDomainRolesHaveTheirRules(t *testing.T) {
+	c := newCloud(t, dbtest.New(t), nil)
+	_, project := c.team("u")
+	domain := c.make("domains", "domain", doc{"name": "d"})
+	manager := c.persona("m", "manager", "projects/"+project, inProject(project))
+	system := c.persona("s", "reader", "system", doc{"system": doc{"all": true}})
+	hidden := c.make("roles", "role", doc{"name": "member", "domain_id": domain})
+	for path, want := range map[string][2]int{
+		"/v3/roles/" + c.role("member"):  {200, 200},
+		"/v3/roles/" + hidden:            {403, 200},
+		"/v3/roles?domain_id=" + domain:  {403, 200},
+		"/v3/roles/" + c.role("service"): {403, 200},
+	} {
+		for i, token := range []string{manager, system} {
+			if a := c.do("GET", path, token, nil); a.status != want[i] {
+				t.Errorf("%s: %d, want %d", path, a.status, want[i])
+			}
+		}
+	}
+	for _, body := range []doc{{"name": "x"}, {"name": "x", "domain_id": domain}} {
+		if a := c.do("POST", "/v3/roles", manager, doc{"role": body}); a.status != 403 {
+			t.Errorf("a manager made a role: %d", a.status)
+		}
+	}
+}
+
+// A list of assignments is cut to the domain of the token: what another domain
+// has is not refused but not there. Of a project's subtree the project's
+// domain decides.
+func TestAssignmentsOfOtherDomains(t *testing.T) {
+	c := newCloud(t, dbtest.New(t), nil)
+	own, foreign := c.make("domains", "domain", doc{"name": "own"}), c.make("domains", "domain", doc{"name": "foreign"})
+	reader := c.persona("r", "reader", "domains/"+own, inDomain(own))
+	count := map[string]int{}
+	for name, domain := range map[string]string{"own": own, "foreign": foreign} {
+		project := c.make("projects", "project", doc{"name": "p", "domain_id": domain})
+		user := c.make("users", "user", doc{"name": "u", "domain_id": domain})
+		c.grant(user, "member", "projects/"+project)
+		for _, q := range []string{"", "?scope.project.id=" + project, "?scope.domain.id=" + domain, "?scope.system=all"} {
+			list, _ := c.must(200, "GET", "/v3/role_assignments"+q, reader, nil)["role_assignments"].([]any)
+			count[name+q[:min(len(q), 10)]] = len(list)
+		}
+		want := map[string]int{"own": 200, "foreign": 403}[name]
+		if a := c.do("GET", "/v3/role_assignments?include_subtree&scope.project.id="+project, reader, nil); a.status != want {
+			t.Errorf("the subtree of a project of the %s domain: %d %s", name, a.status, a.text)
+		}
+	}
+	for what, want := range map[string]int{"own?scope.pro": 1, "own?scope.dom": 1, "foreign?scope.pro": 0, "foreign?scope.dom": 0, "own?scope.sys": 0} {
+		if got := count[what]; got != want {
+			t.Errorf("%s: %d, want %d", what, got, want)
+		}
+	}
+	if a := c.do("GET", "/v3/role_assignments?include_subtree", c.admin, nil); a.status != 400 {
+		t.Errorf("the subtree of no project: %d", a.status)
+	}
+}
+
+// The manager of a domain gives the roles reader, member and manager, no
+// others, to its own users and groups on its own projects.
+func TestDomainManagersGrant(t *testing.T) {
+	c := newCloud(t, dbtest.New(t), nil)
+	own, foreign := c.world("own"), c.world("foreign")
+	manager := c.persona("m", "manager", "domains/"+own["domain_id"], inDomain(own["domain_id"]))
+	for _, x := range []struct {
+		role          string
+		user, project map[string]string
+		want          int
+	}{
+		{"reader", own, own, 204}, {"member", own, own, 204}, {"manager", own, own, 204}, {"admin", own, own, 403}, {"service", own, own, 403},
+		{"reader", foreign, own, 403}, {"reader", own, foreign, 403},
+	} {
+		if a := c.do("PUT", "/v3/projects/"+x.project["project_id"]+"/users/"+x.user["user_id"]+"/roles/"+c.role(x.role), manager, nil); a.status != x.want {
+			t.Errorf("%s: %d, want %d", x.role, a.status, x.want)
+		}
+	}
+	for _, role := range []string{"reader", "admin"} {
+		if a := c.do("PUT", "/v3/system/users/"+own["user_id"]+"/roles/"+c.role(role), manager, nil); a.status != 403 {
+			t.Errorf("%s on the system: %d", role, a.status)
+		}
+	}
+	hidden := c.make("roles", "role", doc{"name": "reader", "domain_id": foreign["domain_id"]})
+	if a := c.do("PUT", "/v3/projects/"+own["project_id"]+"/users/"+own["user_id"]+"/roles/"+hidden, manager, nil); a.status != 403 {
+		t.Errorf("a role of another domain: %d", a.status)
+	}
+}
+
+// Lists of users, groups, projects and domains show what is in the domain of a
+// domain-scoped token, an administrator's too; what another has is not there.
+func TestListsEndAtTheDomain(t *testing.T) {
+	c := newCloud(t, dbtest.New(t), nil)
+	own, foreign := c.world("own"), c.world("foreign")
+	for _, role := range []string{"reader", "admin"} {
+		token := c.persona("a "+role, role, "domains/"+own["domain_id"], inDomain(own["domain_id"]))
+		for _, list := range []string{"users", "groups", "projects"} {
+			for domain, want := range map[string]int{"": 1, "?domain_id=" + own["domain_id"]: 1, "?domain_id=" + foreign["domain_id"]: 0} {
+				got, _ := c.must(200, "GET", "/v3/"+list+domain, token, nil)[list].([]any)
+				if len(got) != want {
+					t.Errorf("%s%s by a domain's %s: %d, want %d", list, domain, role, len(got), want)
+				}
+			}
+		}
+		if got, _ := c.must(200, "GET", "/v3/domains", token, nil)["domains"].([]any); len(got) != 1 {
+			t.Errorf("domains by a domain's %s: %d", role, len(got))
+		}
+	}
+	token := c.persona("r", "reader", "domains/"+own["domain_id"], inDomain(own["domain_id"]))
+	c.must(204, "PUT", "/v3/groups/"+own["group_id"]+"/users/"+foreign["user_id"], c.admin, nil)
+	c.must(204, "PUT", "/v3/groups/"+foreign["group_id"]+"/users/"+own["user_id"], c.admin, nil)
+	if got, _ := c.must(200, "GET", "/v3/groups/"+own["group_id"]+"/users", token, nil)["users"].([]any); len(got) != 0 {
+		t.Errorf("users of other domains in a group: %v", got)
+	}
+	if got, _ := c.must(200, "GET", "/v3/users/"+own["user_id"]+"/groups", token, nil)["groups"].([]any); len(got) != 0 {
+		t.Errorf("groups of other domains: %v", got)
+	}
+}
