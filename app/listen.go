@@ -28,6 +28,7 @@ var mounts = []struct{ service, path, suffix string }{
 	{"compute", "/compute", "/v2.1"},
 	{"network", "/networking", ""},
 	{"metadata", "/metadata", ""},
+	{"feed", "/feed", ""},
 	{"cluster", "/cluster", ""},
 }
 

@@ -37,6 +37,7 @@ var table = []part{
 	{"dataplane", switches, nil, startDataplane},
 	{"network", controls, []string{"identity", "dataplane"}, startNetwork},
 	{"compute", controls, []string{"identity", "placement", "image", "network"}, startCompute},
+	{"feed", controls, []string{"image", "network", "compute"}, startFeed},
 	{"hypervisor", computes, []string{"compute", "dataplane"}, startHypervisor},
 }
 
