@@ -15,6 +15,7 @@ import (
 // may run while the cloud runs, and may be repeated.
 func identityCommand() *cobra.Command {
 	c := &cobra.Command{Use: "identity", Short: "Look after the identity service's keys and first users"}
+	var target string
 	add := func(use, short string, f func(ctx context.Context, m *identitymanager.Manager, bootstrap func() error) error) {
 		var files []string
 		sub := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
@@ -46,5 +47,13 @@ func identityCommand() *cobra.Command {
 	add("credential-migrate", "Encrypt stored credentials with the newest key", func(ctx context.Context, m *identitymanager.Manager, _ func() error) error {
 		return m.MigrateCredentials(ctx)
 	})
+	add("receipt-rotate", "Make the staged key of authentication receipts the primary, where they have keys of their own", func(ctx context.Context, m *identitymanager.Manager, _ func() error) error {
+		return m.RotateReceiptKeys(ctx)
+	})
+	add("create-jws-keypair", "Make a key pair for JWS tokens ([token] provider = jws)", func(ctx context.Context, m *identitymanager.Manager, _ func() error) error {
+		return m.CreateJWSKeys(ctx, target)
+	})
+	pair, _, _ := c.Find([]string{"create-jws-keypair"}) // just added
+	pair.Flags().StringVar(&target, "target-directory", "", "folder for private.pem and public.pem; the configured folders when empty")
 	return c
 }
