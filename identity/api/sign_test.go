@@ -69,6 +69,13 @@ func TestThreat28OAuth1(t *testing.T) {
 	if a := c.do("PUT", "/v3/OS-OAUTH1/authorize/"+key, delegated, doc{"roles": []doc{{"name": "reader"}}}); a.status != 403 {
 		t.Errorf("authorized by a delegated token: %d", a.status)
 	}
+	// Nobody gives what they have not got, nor everything by giving nothing.
+	service := c.make("roles", "role", doc{"name": "never-granted"})
+	for name, roles := range map[string][]doc{"foreign": {{"id": service}}, "unknown": {{"name": "ghost"}}, "foreign beside own": {{"name": "reader"}, {"id": service}}, "none": {}} {
+		if a := c.do("PUT", "/v3/OS-OAUTH1/authorize/"+key, token, doc{"roles": roles}); a.status != 401 && a.status != 400 {
+			t.Errorf("threat 28: authorized roles, %s: %d %s", name, a.status, a.text)
+		}
+	}
 	v := c.must(200, "PUT", "/v3/OS-OAUTH1/authorize/"+key, token, doc{"roles": []doc{{"name": "reader"}}})["token"].(doc)["oauth_verifier"].(string)
 	ask := func(verifier string, nonce int) answer {
 		return c.do("POST", "/v3/OS-OAUTH1/access_token", "", nil, "Authorization", oauth("POST", base+"/OS-OAUTH1/access_token", id, secret, key, rt.Get("oauth_token_secret"), nonce, now, "oauth_verifier", verifier))
@@ -91,6 +98,10 @@ func TestThreat28OAuth1(t *testing.T) {
 	}
 	if a := login(oauth("POST", base+"/auth/tokens", id, secret, at.Get("oauth_token"), at.Get("oauth_token_secret"), 5, now-3600)); a.status != 401 {
 		t.Errorf("an old signature: %d", a.status)
+	}
+	c.must(204, "DELETE", "/v3/projects/"+project+"/users/"+user+"/roles/"+c.role("admin"), c.admin, nil)
+	if !c.valid(made) {
+		t.Error("threat 28: losing another role ends the token")
 	}
 	for name, body := range map[string]any{"rescope": inProject(project)} {
 		if a := c.do("POST", "/v3/auth/tokens", "", doc{"auth": doc{"identity": doc{"methods": []string{"token"}, "token": doc{"id": made}}, "scope": body}}); a.status != 403 {
