@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"net"
 	"sync"
 	"syscall"
@@ -22,6 +23,9 @@ const (
 	// silence is after what time without a sign of the server's host what was
 	// sent to it counts as lost.
 	silence = 15 * time.Second
+	// answer bounds how long a server may take for one statement: one that
+	// hangs must not hang who asks it.
+	answer = 30 * time.Second
 	// awayPause is how long nobody tries to connect after a failure: all who
 	// wait for a connection learn of it at once, and not one after the other.
 	awayPause = 500 * time.Millisecond
@@ -45,7 +49,59 @@ func dialServer(ctx context.Context, network, address string) (net.Conn, error) 
 			return err
 		}
 	}
-	return d.DialContext(ctx, network, address)
+	c, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &bounded{Conn: c, limit: answer}, nil
+}
+
+// bounded is a connection on which nobody waits longer than limit for the
+// other side, unless the driver says how long.
+type bounded struct {
+	net.Conn
+	limit time.Duration
+
+	mu  sync.Mutex
+	set bool // the driver has set a deadline
+}
+
+// Read implements net.Conn.
+func (b *bounded) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	if !b.set {
+		if err := b.Conn.SetReadDeadline(time.Now().Add(b.limit)); err != nil {
+			b.mu.Unlock()
+			return 0, err
+		}
+	}
+	b.mu.Unlock()
+	return b.Conn.Read(p)
+}
+
+// SyscallConn lets the driver see whether an idle connection was closed.
+func (b *bounded) SyscallConn() (syscall.RawConn, error) {
+	c, ok := b.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return c.SyscallConn()
+}
+
+// SetDeadline implements net.Conn.
+func (b *bounded) SetDeadline(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.set = !t.IsZero()
+	return b.Conn.SetDeadline(t)
+}
+
+// SetReadDeadline implements net.Conn.
+func (b *bounded) SetReadDeadline(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.set = !t.IsZero()
+	return b.Conn.SetReadDeadline(t)
 }
 
 func openPostgres(rawURL string) (*sql.DB, error) {
