@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"strings"
 
 	"github.com/tropocloud/tropo/auth"
@@ -54,6 +55,27 @@ func (m *Manager) eventEnd(ctx context.Context, actionID, name string, cause err
 		text = f.Message
 	}
 	return m.store.FinishEvent(ctx, actionID, name, "Error", text)
+}
+
+// conclude is a saga's last word about a server: it changes the row, if that is
+// as expected, and records how the saga's part of the action ended, together. A
+// process that dies right after it has the saga say it again, maybe when the
+// row waits for the next saga of the same kind already: what is recorded is not
+// said twice.
+func (m *Manager) conclude(ctx context.Context, actionID, event, serverID string, e store.Expect, set db.Set, cause error) error {
+	return m.store.Tx(ctx, func(ctx context.Context) error {
+		over, err := m.store.EventOver(ctx, actionID, event)
+		if err != nil || over {
+			return err
+		}
+		if _, err := m.store.ChangeServer(ctx, serverID, e, maps.Clone(set)); err != nil {
+			return err
+		}
+		if err := m.event(ctx, actionID, event, ""); err != nil { // it may have failed before
+			return err
+		}
+		return m.eventEnd(ctx, actionID, event, cause)
+	})
 }
 
 // ownSteps are the steps of a birth that tropo has beside the classic 29, at

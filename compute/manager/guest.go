@@ -17,18 +17,8 @@ import (
 // to find that out.
 func (m *Manager) agent(ctx context.Context, host, method, serverID string, in, out any) error {
 	ctx, end := m.whileUp(ctx, host)
-	err := end(m.bus.Call(ctx, bus.Target{Topic: compute.TopicAgent, Host: host, Key: serverID}, method, in, out))
-	if fault.Is(err, fault.Unavailable) {
-		m.doubts.Store(host, true)
-	}
-	return err
-}
-
-// doubted reports whether a host did not answer lately: what it was asked to do
-// it may have done, so all its guests are to be compared.
-func (m *Manager) doubted(host string) bool {
-	_, yes := m.doubts.LoadAndDelete(host)
-	return yes
+	err := m.bus.Call(ctx, bus.Target{Topic: compute.TopicAgent, Host: host, Key: serverID}, method, in, out)
+	return end(err)
 }
 
 // ask is agent for questions, which need not wait for work on the server.
@@ -177,7 +167,7 @@ func (m *Manager) place(ctx context.Context, s *compute.Server, st *buildState) 
 	err := m.claimHost(ctx, s, st, func(h *chosen) error {
 		there := *s
 		there.Host, there.Node, there.Zone = h.Host, h.Node, h.Zone
-		return m.bindPorts(ctx, &there)
+		return m.bindPorts(ctx, &there, st.ActionID)
 	})
 	if err != nil {
 		return err

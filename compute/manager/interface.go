@@ -43,7 +43,7 @@ func (m *Manager) registerInterface() {
 	task.Register(m.tasks, task.Saga[interfaceState]{
 		Name: sagaDetach,
 		Steps: []task.Step[interfaceState]{
-			{Name: "guest", Do: m.detachGuest},
+			{Name: "guest", Do: m.detachGuest, Undo: m.undoDetachGuest},
 			{Name: "port", Do: m.detachPort, Patience: forever},
 		},
 		Failed: m.detachFailed,
@@ -195,7 +195,7 @@ func (m *Manager) attachPort(ctx context.Context, st *interfaceState) error {
 	for i := range rows {
 		taken[rows[i].PortID] = rows[i].ID != row.ID
 	}
-	d, err := m.ensurePort(ctx, p, s, row, have, taken)
+	d, err := m.ensurePort(ctx, p, s, row, have, taken, st.ActionID)
 	if err != nil {
 		return err
 	}
@@ -314,6 +314,25 @@ func (m *Manager) detachGuest(ctx context.Context, st *interfaceState) error {
 		return err
 	}
 	return m.agent(ctx, s.Host, compute.MethodDetach, s.ID, compute.InterfaceRequest{ServerID: s.ID, Interface: interfaceOf(row)}, nil)
+}
+
+// undoDetachGuest gives the guest back what it may have lost before the removal
+// failed: its row will say that it has it.
+func (m *Manager) undoDetachGuest(ctx context.Context, st *interfaceState) error {
+	s, row, err := m.portRow(ctx, st)
+	if err != nil || row == nil || s.Host == "" || s.TaskState == compute.TaskDeleting {
+		return err
+	}
+	err = m.agent(ctx, s.Host, compute.MethodAttach, s.ID, compute.InterfaceRequest{ServerID: s.ID, Interface: interfaceOf(row)}, nil)
+	if isMissing(err) {
+		return nil // no guest
+	}
+	if fault.Is(err, fault.Unavailable) {
+		if down, derr := m.hostDown(ctx, s.Host); derr == nil && down {
+			return nil
+		}
+	}
+	return err
 }
 
 func (m *Manager) detachPort(ctx context.Context, st *interfaceState) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/tropocloud/tropo/auth"
 	"github.com/tropocloud/tropo/compute"
 	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/rest"
 )
 
 // networkDoc, portDoc and so on are what is read of the network API.
@@ -257,9 +258,10 @@ func (m *Manager) portsOf(ctx context.Context, serverID string) ([]portDoc, *pee
 	return out.Ports, p, err
 }
 
-// ensurePort makes or binds the port of a row; a port that an interrupted try
-// made is found again among the server's ports.
-func (m *Manager) ensurePort(ctx context.Context, p *peer, s *compute.Server, row *compute.Port, have []portDoc, taken map[string]bool) (*portDoc, error) {
+// ensurePort makes or binds the port of a row. A port that an interrupted try
+// made is found again among the server's ports; one that it may still be making
+// is not made twice, as all requests of an action for a row are one.
+func (m *Manager) ensurePort(ctx context.Context, p *peer, s *compute.Server, row *compute.Port, have []portDoc, taken map[string]bool, actionID string) (*portDoc, error) {
 	owner := "compute:" + s.Zone
 	bind := doc{"device_id": s.ID, "device_owner": owner, "binding:host_id": s.Host}
 	if row.PortID == "" {
@@ -286,7 +288,8 @@ func (m *Manager) ensurePort(ctx context.Context, p *peer, s *compute.Server, ro
 			}
 			in["security_groups"] = ids
 		}
-		if err := p.do(ctx, http.MethodPost, "ports", doc{"port": in}, &out); err != nil {
+		key := map[string]string{rest.IdempotencyKey: actionID + " " + row.ID + " " + s.Host}
+		if err := p.doWith(ctx, http.MethodPost, "ports", doc{"port": in}, &out, key); err != nil {
 			return nil, portFault(err)
 		}
 		row.PortID = out.Port.ID

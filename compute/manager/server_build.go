@@ -79,13 +79,13 @@ func (m *Manager) buildPorts(ctx context.Context, st *buildState) error {
 		return err
 	}
 	return m.recorded(ctx, st.ActionID, s.ID, func(ctx context.Context) error {
-		return m.bindPorts(ctx, s)
+		return m.bindPorts(ctx, s, st.ActionID)
 	})
 }
 
 // bindPorts makes what is missing of a server's ports and binds them to its
 // host.
-func (m *Manager) bindPorts(ctx context.Context, s *compute.Server) (err error) {
+func (m *Manager) bindPorts(ctx context.Context, s *compute.Server, actionID string) (err error) {
 	rows, err := m.store.ServerPorts(ctx, s.ID)
 	if err != nil {
 		return err
@@ -111,7 +111,7 @@ func (m *Manager) bindPorts(ctx context.Context, s *compute.Server) (err error) 
 	defer func() { end(err) }()
 	bound, refs := map[string]*portDoc{}, []*compute.Port{}
 	for i := range rows {
-		d, err := m.ensurePort(sctx, p, s, &rows[i], have, taken)
+		d, err := m.ensurePort(sctx, p, s, &rows[i], have, taken, actionID)
 		if err != nil {
 			return err
 		}

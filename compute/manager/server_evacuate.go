@@ -258,7 +258,7 @@ func (m *Manager) undoEvacuateHost(ctx context.Context, st *evacuateState) error
 	if err != nil {
 		return err
 	}
-	if err := m.bindPorts(ctx, s); fault.Is(err, fault.Unavailable) {
+	if err := m.bindPorts(ctx, s, st.ActionID); fault.Is(err, fault.Unavailable) {
 		return err
 	}
 	return nil
@@ -269,7 +269,7 @@ func (m *Manager) evacuatePorts(ctx context.Context, st *evacuateState) error {
 	if err != nil {
 		return err
 	}
-	return m.bindPorts(ctx, s)
+	return m.bindPorts(ctx, s, st.ActionID)
 }
 
 func (m *Manager) evacuateGuest(ctx context.Context, st *evacuateState) error {
@@ -327,28 +327,24 @@ func (m *Manager) evacuateFinish(ctx context.Context, st *evacuateState) error {
 	if st.Stopped {
 		set["vm_state"], set["power_state"] = compute.StateStopped, compute.PowerShutdown
 	}
-	if _, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskRebuilding), set); err != nil {
+	if err := m.store.SetMigrationStatus(ctx, st.Migration, compute.MigrationDone); err != nil {
 		return err
 	}
-	if err := m.store.SetMigrationStatus(ctx, st.Migration, compute.MigrationDone); err != nil {
+	if err := m.conclude(ctx, st.ActionID, eventRebuild, st.ServerID, store.Doing(compute.TaskRebuilding), set, nil); err != nil {
 		return err
 	}
 	if s, err := m.store.Server(ctx, st.ServerID); err == nil {
 		m.notify(ctx, compute.EventUpdate, s)
 	}
-	return m.eventEnd(ctx, st.ActionID, eventRebuild, nil)
+	return nil
 }
 
 // evacuateFailed leaves the server on its old host, in its error state, so that
 // it can be evacuated again.
 func (m *Manager) evacuateFailed(ctx context.Context, st *evacuateState, cause error) error {
-	_, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskRebuilding),
-		db.Set{"vm_state": compute.StateError, "task_state": "", "fault": faultOf(cause, st.Details)})
-	if err != nil {
-		return err
-	}
 	if err := m.store.SetMigrationStatus(ctx, st.Migration, compute.MigrationFailed); err != nil {
 		return err
 	}
-	return m.eventEnd(ctx, st.ActionID, eventRebuild, cause)
+	return m.conclude(ctx, st.ActionID, eventRebuild, st.ServerID, store.Doing(compute.TaskRebuilding),
+		db.Set{"vm_state": compute.StateError, "task_state": "", "fault": faultOf(cause, st.Details)}, cause)
 }

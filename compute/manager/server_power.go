@@ -240,13 +240,13 @@ func (m *Manager) powerFinish(ctx context.Context, st *powerState) error {
 	if set["vm_state"] == compute.StateActive {
 		set["fault"] = (*compute.Fault)(nil)
 	}
-	if _, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(r.task), set); err != nil {
+	if err := m.conclude(ctx, st.ActionID, r.event, st.ServerID, store.Doing(r.task), set, nil); err != nil {
 		return err
 	}
 	if s, err := m.store.Server(ctx, st.ServerID); err == nil {
 		m.notify(ctx, compute.EventUpdate, s)
 	}
-	return m.eventEnd(ctx, st.ActionID, r.event, nil)
+	return nil
 }
 
 func (m *Manager) powerFailed(ctx context.Context, st *powerState, cause error) error {
@@ -258,8 +258,5 @@ func (m *Manager) powerFailed(ctx context.Context, st *powerState, cause error) 
 			set["vm_state"] = st.From
 		}
 	}
-	if _, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(r.task), set); err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, r.event, cause)
+	return m.conclude(ctx, st.ActionID, r.event, st.ServerID, store.Doing(r.task), set, cause)
 }

@@ -180,7 +180,7 @@ func (m *Manager) rebuildGuest(ctx context.Context, st *rebuildState) error {
 	if err := m.agent(ctx, s.Host, compute.MethodDestroy, s.ID, compute.GuestRequest{ServerID: s.ID}, nil); err != nil {
 		return err
 	}
-	if err := m.bindPorts(ctx, s); err != nil { // it may come from an error before its ports were there
+	if err := m.bindPorts(ctx, s, st.ActionID); err != nil { // it may come from an error before its ports were there
 		return err
 	}
 	if err := m.spawn(ctx, s, s.ImageID); err != nil {
@@ -197,17 +197,10 @@ func (m *Manager) rebuildFinish(ctx context.Context, st *rebuildState) error {
 	if st.Stopped {
 		set["vm_state"], set["power_state"] = compute.StateStopped, compute.PowerShutdown
 	}
-	if _, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskRebuilding), set); err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, eventRebuild, nil)
+	return m.conclude(ctx, st.ActionID, eventRebuild, st.ServerID, store.Doing(compute.TaskRebuilding), set, nil)
 }
 
 func (m *Manager) rebuildFailed(ctx context.Context, st *rebuildState, cause error) error {
-	_, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskRebuilding),
-		db.Set{"vm_state": compute.StateError, "task_state": "", "fault": faultOf(cause, "")})
-	if err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, eventRebuild, cause)
+	return m.conclude(ctx, st.ActionID, eventRebuild, st.ServerID, store.Doing(compute.TaskRebuilding),
+		db.Set{"vm_state": compute.StateError, "task_state": "", "fault": faultOf(cause, "")}, cause)
 }

@@ -90,6 +90,8 @@ func (m *Manager) ResizeServer(ctx context.Context, s *compute.Server, flavorID,
 		if err := m.store.LockQuota(ctx, s.ProjectID); err != nil {
 			return err
 		}
+		// Until it is confirmed the server counts as the larger of both.
+		set["vcpus"], set["memory_mb"] = max(f.VCPUs, s.VCPUs), max(f.MemoryMB, s.MemoryMB)
 		want := compute.Usage{compute.QuotaCores: f.VCPUs - s.VCPUs, compute.QuotaRAM: f.MemoryMB - s.MemoryMB}
 		if err := m.within(ctx, s.ProjectID, s.UserID, want); err != nil {
 			return err
@@ -238,25 +240,25 @@ func (m *Manager) undoResizeGuest(ctx context.Context, st *resizeState) error {
 }
 
 func (m *Manager) resizeFinish(ctx context.Context, st *resizeState) error {
-	s, err := m.doing(ctx, st.ServerID, compute.TaskResizeFinish, "")
-	if err != nil {
+	over, err := m.store.EventOver(ctx, st.ActionID, eventResize)
+	if err != nil || over {
 		return err
 	}
-	if s.TaskState != "" {
-		spec := s.Spec
-		old := st.Old
-		spec.Flavor, spec.OldFlavor, spec.MigrationID = st.New, &old, st.Migration
-		set := flavorColumns(st.New)
-		set["vm_state"], set["task_state"], set["spec"], set["launched_at"] = compute.StateResized, "", spec, db.Now()
-		set["power_state"] = power(st.Running)
-		if _, err := m.store.ChangeServer(ctx, s.ID, store.Doing(compute.TaskResizeFinish), set); err != nil {
-			return err
-		}
+	s, err := m.doing(ctx, st.ServerID, compute.TaskResizeFinish)
+	if err != nil {
+		return err
 	}
 	if err := m.store.SetMigrationStatus(ctx, st.Migration, "finished"); err != nil {
 		return err
 	}
-	return m.eventEnd(ctx, st.ActionID, eventResize, nil)
+	spec := s.Spec
+	old := st.Old
+	spec.Flavor, spec.OldFlavor, spec.MigrationID = st.New, &old, st.Migration
+	set := flavorColumns(st.New)
+	set["vcpus"], set["memory_mb"] = max(st.New.VCPUs, old.VCPUs), max(st.New.MemoryMB, old.MemoryMB)
+	set["vm_state"], set["task_state"], set["spec"], set["launched_at"] = compute.StateResized, "", spec, db.Now()
+	set["power_state"] = power(st.Running)
+	return m.conclude(ctx, st.ActionID, eventResize, s.ID, store.Doing(compute.TaskResizeFinish), set, nil)
 }
 
 func power(running bool) int {
@@ -272,12 +274,9 @@ func flavorColumns(f compute.Flavor) db.Set {
 
 func (m *Manager) resizeFailed(ctx context.Context, st *resizeState, cause error) error {
 	// The server is as it was; only the fault tells.
-	_, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskResizePrep, compute.TaskResizeFinish), db.Set{"task_state": "", "fault": faultOf(cause, "")})
-	if err != nil {
-		return err
-	}
 	if err := m.store.SetMigrationStatus(ctx, st.Migration, "error"); err != nil {
 		return err
 	}
-	return m.eventEnd(ctx, st.ActionID, eventResize, cause)
+	set := db.Set{"vcpus": st.Old.VCPUs, "memory_mb": st.Old.MemoryMB, "task_state": "", "fault": faultOf(cause, "")}
+	return m.conclude(ctx, st.ActionID, eventResize, st.ServerID, store.Doing(compute.TaskResizePrep, compute.TaskResizeFinish), set, cause)
 }

@@ -27,7 +27,8 @@ func (m *Manager) endResize(ctx context.Context, s *compute.Server, action, saga
 	return m.store.Tx(ctx, func(ctx context.Context) error {
 		set := db.Set{"task_state": t}
 		if saga == sagaConfirm { // at once: what is left to do is invisible
-			set["vm_state"] = resumed(s)
+			set["vm_state"], set["old_vm_state"] = resumed(s), ""
+			set["vcpus"], set["memory_mb"] = s.Spec.Flavor.VCPUs, s.Spec.Flavor.MemoryMB
 		}
 		if err := m.change(ctx, s, action, store.Idle(compute.StateResized), set); err != nil {
 			return err
@@ -60,6 +61,9 @@ func (m *Manager) confirmClaim(ctx context.Context, st *resizeState) error {
 }
 
 func (m *Manager) confirmFinish(ctx context.Context, st *resizeState) error {
+	if err := m.store.SetMigrationStatus(ctx, st.Migration, "confirmed"); err != nil {
+		return err
+	}
 	err := m.store.Tx(ctx, func(ctx context.Context) error {
 		s, err := m.store.Server(ctx, st.ServerID)
 		if err != nil {
@@ -67,16 +71,12 @@ func (m *Manager) confirmFinish(ctx context.Context, st *resizeState) error {
 		}
 		spec := s.Spec
 		spec.OldFlavor, spec.MigrationID = nil, ""
-		_, err = m.store.ChangeServer(ctx, s.ID, store.Expect{}, db.Set{"spec": spec, "old_vm_state": ""})
-		return err
+		return m.conclude(ctx, st.ActionID, "compute_confirm_resize", s.ID, store.Expect{}, db.Set{"spec": spec}, nil)
 	})
-	if err != nil && !isMissing(err) {
-		return err
+	if isMissing(err) {
+		return m.eventEnd(ctx, st.ActionID, "compute_confirm_resize", nil)
 	}
-	if err := m.store.SetMigrationStatus(ctx, st.Migration, "confirmed"); err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, "compute_confirm_resize", nil)
+	return err
 }
 
 func (m *Manager) revertGuest(ctx context.Context, st *resizeState) error {
@@ -95,6 +95,9 @@ func (m *Manager) revertClaim(ctx context.Context, st *resizeState) error {
 }
 
 func (m *Manager) revertFinish(ctx context.Context, st *resizeState) error {
+	if err := m.store.SetMigrationStatus(ctx, st.Migration, "reverted"); err != nil {
+		return err
+	}
 	err := m.store.Tx(ctx, func(ctx context.Context) error {
 		s, err := m.store.Server(ctx, st.ServerID)
 		if err != nil {
@@ -105,25 +108,18 @@ func (m *Manager) revertFinish(ctx context.Context, st *resizeState) error {
 		set := flavorColumns(st.Old)
 		set["root_gb"] = shrunk(st.Old, st.New).RootGB
 		set["vm_state"], set["task_state"], set["spec"], set["old_vm_state"], set["power_state"] = resumed(s), "", spec, "", power(st.Running)
-		_, err = m.store.ChangeServer(ctx, s.ID, store.Doing(compute.TaskResizeRevert), set)
-		return err
+		return m.conclude(ctx, st.ActionID, "compute_revert_resize", s.ID, store.Doing(compute.TaskResizeRevert), set, nil)
 	})
-	if err != nil && !isMissing(err) {
-		return err
+	if isMissing(err) {
+		return m.eventEnd(ctx, st.ActionID, "compute_revert_resize", nil)
 	}
-	if err := m.store.SetMigrationStatus(ctx, st.Migration, "reverted"); err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, "compute_revert_resize", nil)
+	return err
 }
 
 func (m *Manager) revertFailed(ctx context.Context, st *resizeState, cause error) error {
-	_, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskResizeRevert), db.Set{"vm_state": compute.StateError, "task_state": "", "fault": faultOf(cause, "")})
-	if err != nil {
-		return err
-	}
 	if err := m.store.SetMigrationStatus(ctx, st.Migration, "error"); err != nil {
 		return err
 	}
-	return m.eventEnd(ctx, st.ActionID, "compute_revert_resize", cause)
+	return m.conclude(ctx, st.ActionID, "compute_revert_resize", st.ServerID, store.Doing(compute.TaskResizeRevert),
+		db.Set{"vm_state": compute.StateError, "task_state": "", "fault": faultOf(cause, "")}, cause)
 }

@@ -14,6 +14,9 @@ import (
 const (
 	sagaShelve   = "server-shelve"
 	sagaUnshelve = "server-unshelve"
+
+	eventShelve   = "compute_shelve_instance"
+	eventUnshelve = "compute_unshelve_instance"
 )
 
 type shelveState struct {
@@ -73,7 +76,7 @@ func (m *Manager) shelveImage(ctx context.Context, st *shelveState) error {
 	if err != nil {
 		return err
 	}
-	if err := m.event(ctx, st.ActionID, "compute_shelve_instance", s.Host); err != nil {
+	if err := m.event(ctx, st.ActionID, eventShelve, s.Host); err != nil {
 		return err
 	}
 	return m.newImage(ctx, st.ImageID, s.Name+"-shelved", s, nil, asService)
@@ -116,13 +119,9 @@ func (m *Manager) shelveOffload(ctx context.Context, st *shelveState) error {
 }
 
 func (m *Manager) shelveFinish(ctx context.Context, st *shelveState) error {
-	_, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskShelveOffload), db.Set{
+	return m.conclude(ctx, st.ActionID, eventShelve, st.ServerID, store.Doing(compute.TaskShelveOffload), db.Set{
 		"vm_state": compute.StateShelvedOffloaded, "task_state": "", "power_state": compute.PowerShutdown, "host": "", "node": "",
-	})
-	if err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, "compute_shelve_instance", nil)
+	}, nil)
 }
 
 func (m *Manager) shelveFailed(ctx context.Context, st *shelveState, cause error) error {
@@ -135,10 +134,7 @@ func (m *Manager) shelveFailed(ctx context.Context, st *shelveState, cause error
 			set["vm_state"] = compute.StateStopped
 		}
 	}
-	if _, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskShelving), set); err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, "compute_shelve_instance", cause)
+	return m.conclude(ctx, st.ActionID, eventShelve, st.ServerID, store.Doing(compute.TaskShelving), set, cause)
 }
 
 // Unshelve says where a shelved server shall go; zero: anywhere.
@@ -188,7 +184,7 @@ func (m *Manager) unshelveSchedule(ctx context.Context, st *buildState) error {
 	if err != nil {
 		return err
 	}
-	if err := m.event(ctx, st.ActionID, "compute_unshelve_instance", m.host); err != nil {
+	if err := m.event(ctx, st.ActionID, eventUnshelve, m.host); err != nil {
 		return err
 	}
 	return m.schedule(ctx, s, st)
@@ -212,7 +208,7 @@ func (m *Manager) unshelvePorts(ctx context.Context, st *buildState) error {
 	if err != nil {
 		return err
 	}
-	return m.bindPorts(ctx, s)
+	return m.bindPorts(ctx, s, st.ActionID)
 }
 
 // undoUnshelvePorts leaves the ports with the server: it is shelved again, and
@@ -228,6 +224,10 @@ func (m *Manager) unshelveSpawn(ctx context.Context, st *buildState) error {
 }
 
 func (m *Manager) unshelveFinish(ctx context.Context, st *buildState) error {
+	over, err := m.store.EventOver(ctx, st.ActionID, eventUnshelve)
+	if err != nil || over {
+		return err
+	}
 	s, err := m.store.Server(ctx, st.ServerID)
 	if err != nil {
 		return err
@@ -237,20 +237,13 @@ func (m *Manager) unshelveFinish(ctx context.Context, st *buildState) error {
 	}
 	spec := s.Spec
 	spec.ShelvedImage = ""
-	_, err = m.store.ChangeServer(ctx, s.ID, store.Doing(compute.TaskUnshelving), db.Set{
+	return m.conclude(ctx, st.ActionID, eventUnshelve, s.ID, store.Doing(compute.TaskUnshelving), db.Set{
 		"vm_state": compute.StateActive, "task_state": "", "power_state": compute.PowerRunning, "launched_at": db.Now(), "spec": spec, "old_vm_state": "",
 		"fault": (*compute.Fault)(nil),
-	})
-	if err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, "compute_unshelve_instance", nil)
+	}, nil)
 }
 
 func (m *Manager) unshelveFailed(ctx context.Context, st *buildState, cause error) error {
-	_, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskUnshelving), db.Set{"task_state": "", "fault": faultOf(cause, st.Details)})
-	if err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, "compute_unshelve_instance", cause)
+	return m.conclude(ctx, st.ActionID, eventUnshelve, st.ServerID, store.Doing(compute.TaskUnshelving),
+		db.Set{"task_state": "", "fault": faultOf(cause, st.Details)}, cause)
 }

@@ -95,15 +95,10 @@ func (m *Manager) undoSnapshot(ctx context.Context, st *snapshotState) error {
 }
 
 func (m *Manager) snapshotFinish(ctx context.Context, st *snapshotState) error {
-	if _, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskSnapshot), db.Set{"task_state": ""}); err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, eventSnapshot, nil)
+	return m.conclude(ctx, st.ActionID, eventSnapshot, st.ServerID, store.Doing(compute.TaskSnapshot), db.Set{"task_state": ""}, nil)
 }
 
 func (m *Manager) snapshotFailed(ctx context.Context, st *snapshotState, cause error) error {
-	if _, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskSnapshot), db.Set{"task_state": "", "fault": faultOf(cause, "")}); err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, eventSnapshot, cause)
+	return m.conclude(ctx, st.ActionID, eventSnapshot, st.ServerID, store.Doing(compute.TaskSnapshot),
+		db.Set{"task_state": "", "fault": faultOf(cause, "")}, cause)
 }

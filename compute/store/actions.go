@@ -69,6 +69,12 @@ func (s *Store) StartEvent(ctx context.Context, e *compute.ActionEvent) error {
 	return err
 }
 
+// EventOver reports whether it is recorded how a part of an action ended.
+func (s *Store) EventOver(ctx context.Context, actionID, name string) (bool, error) {
+	n, err := db.Count(ctx, s.db, "SELECT count(*) FROM instance_action_events WHERE action_id = ? AND event = ? AND finish_at IS NOT NULL", actionID, name)
+	return n > 0, err
+}
+
 // FinishEvent records how a part of an action ended; failure marks the action.
 func (s *Store) FinishEvent(ctx context.Context, actionID, name, result, details string) error {
 	return s.db.Tx(ctx, func(ctx context.Context) error {
