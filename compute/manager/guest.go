@@ -17,8 +17,18 @@ import (
 // to find that out.
 func (m *Manager) agent(ctx context.Context, host, method, serverID string, in, out any) error {
 	ctx, end := m.whileUp(ctx, host)
-	err := m.bus.Call(ctx, bus.Target{Topic: compute.TopicAgent, Host: host, Key: serverID}, method, in, out)
-	return end(err)
+	err := end(m.bus.Call(ctx, bus.Target{Topic: compute.TopicAgent, Host: host, Key: serverID}, method, in, out))
+	if fault.Is(err, fault.Unavailable) {
+		m.doubts.Store(host, true)
+	}
+	return err
+}
+
+// doubted reports whether a host did not answer lately: what it was asked to do
+// it may have done, so all its guests are to be compared.
+func (m *Manager) doubted(host string) bool {
+	_, yes := m.doubts.LoadAndDelete(host)
+	return yes
 }
 
 // ask is agent for questions, which need not wait for work on the server.
