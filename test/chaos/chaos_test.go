@@ -34,17 +34,22 @@ func begin(t *testing.T, s *site, sp spec) *proof {
 
 // let lets a fault happen and reports what it did.
 func (p *proof) let(ctx context.Context, f fault) {
+	p.c.t.Helper()
+	p.note(p.undergo(ctx, f, uint64(len(p.outcomes))))
+}
+
+// note reports what a fault did.
+func (p *proof) note(o outcome) {
 	t := p.c.t
 	t.Helper()
-	o := p.undergo(ctx, f, uint64(len(p.outcomes)))
 	p.outcomes = append(p.outcomes, o)
-	t.Logf("%-45s %3d acknowledged, %d retries %v, most attempts %d, slowest answer %.1f s, recovery %.1f s, without ping %.1f s",
-		f.name, o.acknowledged, o.stats.retries, o.stats.broken, o.stats.most, o.stats.slowest.Seconds(), o.recovery.Seconds(), o.outage.Seconds())
+	t.Logf("%s: %d acknowledged, %d retries %v, most attempts %d, slowest answer %.1f s, recovery %.1f s, without ping %.1f s",
+		o.fault, o.acknowledged, o.stats.retries, o.stats.broken, o.stats.most, o.stats.slowest.Seconds(), o.recovery.Seconds(), o.outage.Seconds())
 	if o.err != nil {
-		t.Errorf("%s: %v", f.name, o.err)
+		t.Errorf("%s: %v", o.fault, o.err)
 	}
 	if !o.findings.none() {
-		t.Errorf("%s:\n%s", f.name, o.findings)
+		t.Errorf("%s:\n%s", o.fault, o.findings)
 	}
 }
 
@@ -56,6 +61,9 @@ func (p *proof) finish(ctx context.Context) {
 		if err := p.recall(ctx, w); err != nil {
 			t.Error(err)
 		}
+	}
+	if err := p.c.diagnose(ctx, p.c.nodes[0]); err != nil {
+		t.Error(err)
 	}
 	for _, d := range p.ledger.doubts {
 		t.Errorf("never answered: %s", d)
@@ -71,7 +79,7 @@ func TestOneNode(t *testing.T) {
 	s := newSite(t, "TROPO_CHAOS")
 	p := begin(t, s, spec{nodes: []nodeSpec{{"c1", 11, []string{"control", "compute", "network", "storage"}}}})
 	ctx, n := t.Context(), p.c.nodes[0]
-	p.let(ctx, fault{name: "none", quiet: true, inject: func(context.Context) error { return nil }})
+	p.let(ctx, nothing())
 	p.let(ctx, killed(n, false))
 	p.let(ctx, paused(n, false))
 	for _, d := range []string{"ovs-vswitchd", "ovsdb-server", "ovn-controller", "ovn-northd"} {
@@ -92,10 +100,66 @@ func manyNodes(database, bus string) spec {
 	}}
 }
 
-func TestManyNodes(t *testing.T) {
+// TestChaos is the proof with PostgreSQL and RabbitMQ: every kind of fault.
+func TestChaos(t *testing.T) {
 	s := newSite(t, "TROPO_CHAOS")
 	p := begin(t, s, manyNodes("postgres", "rabbitmq"))
-	ctx := t.Context()
-	p.let(ctx, fault{name: "none", quiet: true, inject: func(context.Context) error { return nil }})
+	ctx, c := t.Context(), p.c
+	c1, c2, h1, g1 := c.node("c1"), c.node("c2"), c.node("h1"), c.node("g1")
+	for _, f := range []fault{
+		nothing(),
+		killed(c1, true), killed(c2, true), killed(h1, true), killed(g1, true),
+		daemonKilled(h1, "ovs-vswitchd", false), daemonKilled(h1, "ovn-controller", true), daemonKilled(h1, "ovsdb-server", false),
+		daemonKilled(g1, "ovs-vswitchd", false), daemonKilled(c1, "ovsdb-server", true), daemonKilled(c1, "ovn-northd", true),
+		cutOff(h1, management, true, true), cutOff(c2, management, true, true), cutOff(h1, service, false, false),
+		paused(c1, true), paused(h1, true),
+		serverKilled(c.database, false), serverKilled(c.broker, false), serverKilled(c.broker, true),
+		rolling(p.tenant),
+	} {
+		p.let(ctx, f)
+	}
+	p.note(p.brokerLost(ctx, c.broker))
 	p.finish(ctx)
+}
+
+// TestChaosNATS is the proof with MariaDB and the NATS servers that control
+// nodes bring: the faults in which these have a part.
+func TestChaosNATS(t *testing.T) {
+	s := newSite(t, "TROPO_CHAOS")
+	p := begin(t, s, manyNodes("mariadb", ""))
+	ctx, c := t.Context(), p.c
+	c1, c2, h1 := c.node("c1"), c.node("c2"), c.node("h1")
+	for _, f := range []fault{
+		nothing(),
+		killed(c1, true), killed(h1, true), cutOff(c2, management, true, true), cutOff(h1, management, true, true),
+		paused(c1, true), serverKilled(c.database, false), rolling(p.tenant),
+	} {
+		p.let(ctx, f)
+	}
+	p.finish(ctx)
+}
+
+// TestControlNodes is about three control nodes alone: what they acknowledge
+// outlives them, the database and the broker, and the client hardly notices.
+func TestControlNodes(t *testing.T) {
+	for _, with := range []struct{ database, bus string }{{"postgres", "rabbitmq"}, {"mariadb", ""}} {
+		t.Run(with.database, func(t *testing.T) {
+			sp := manyNodes(with.database, with.bus)
+			sp.nodes = sp.nodes[:3]
+			p := begin(t, newSite(t, "TROPO_CHAOS"), sp)
+			ctx, c := t.Context(), p.c
+			c1, c2 := c.node("c1"), c.node("c2")
+			faults := []fault{
+				nothing(), killed(c1, true), killed(c2, true), cutOff(c1, management, true, true), cutOff(c2, management, true, true),
+				paused(c1, true), serverKilled(c.database, false), rolling(p.tenant),
+			}
+			if c.broker != nil {
+				faults = append(faults, serverKilled(c.broker, false), serverKilled(c.broker, true))
+			}
+			for _, f := range faults {
+				p.let(ctx, f)
+			}
+			p.finish(ctx)
+		})
+	}
 }

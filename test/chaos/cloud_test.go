@@ -17,7 +17,11 @@ type spec struct {
 	// database is "postgres", "mariadb" or "" for SQLite on the only control
 	// node; bus "rabbitmq" or "" for what tropo brings.
 	database, bus string
+	grows         bool // nodes may join one that is alone
 }
+
+// many reports whether the cloud has or may have several nodes.
+func (sp spec) many() bool { return len(sp.nodes) > 1 || sp.grows }
 
 type nodeSpec struct {
 	name   string
@@ -44,9 +48,11 @@ const apiPort = "5000"
 func newCloud(ctx context.Context, s *site, sp spec) *cloud {
 	s.t.Helper()
 	c := &cloud{site: s, spec: sp}
-	if len(sp.nodes) > 1 {
+	if c.many() {
 		c.outside = s.add("outside", 1, management, provider)
-		c.outside.address(provider)
+		if err := c.outside.address(provider); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	begin := time.Now()
 	if err := c.startServers(ctx); err != nil {
@@ -85,7 +91,9 @@ func (c *cloud) startServers(ctx context.Context) error {
 	var err error
 	switch c.spec.database {
 	case "postgres":
-		c.database, err = postgres(ctx, m)
+		if c.database, err = postgres(ctx, m); err == nil {
+			err = c.database.makeDatabases()
+		}
 	case "mariadb":
 		c.database, err = mariadb(ctx, m)
 	}
@@ -101,6 +109,16 @@ func (c *cloud) configFile(n *node) string { return filepath.Join(n.dir, "tropo.
 func (c *cloud) writeConfig() error {
 	for _, n := range c.nodes {
 		text := "[compute]\nreserved_host_memory_mb = 0\n\n[compute.quota]\ninstances = -1\ncores = -1\nram = -1\n"
+		if n == c.nodes[0] && c.many() {
+			// The others tell this when they join.
+			text += "\n[node]\nservice_address = " + service.address(n.number).String() + "\n"
+			if n.is("compute") || n.is("network") {
+				text += "service_interface = " + service.link + "\n"
+			}
+			if n.is("network") {
+				text += "provider_interface = " + provider.link + "\n"
+			}
+		}
 		if n.is("control") && c.database != nil {
 			text += "\n[database]\nconnection = " + c.database.url + "\n"
 		}
@@ -120,7 +138,7 @@ func (c *cloud) form(ctx context.Context) error {
 	defer cancel()
 	first := c.nodes[0]
 	first.args = append(c.upArgs(first), "--name", first.name)
-	if len(c.nodes) > 1 {
+	if c.many() {
 		first.args = append(first.args, "--address", first.ip().String(), "--roles", strings.Join(first.roles, ","))
 	}
 	if err := first.restart(ctx); err != nil {

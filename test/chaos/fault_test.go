@@ -172,6 +172,30 @@ func (t *tenant) agentsAlive(ctx context.Context, victim *node) error {
 	return nil
 }
 
+// networkAgentAlive asks as openstack network agent list does.
+func (t *tenant) networkAgentAlive(ctx context.Context, host string) error {
+	var out struct {
+		Agents []struct {
+			Host  string
+			Alive bool
+		}
+	}
+	if err := t.c.get(ctx, networkPath+"/agents?host="+host, &out); err != nil {
+		return err
+	}
+	for _, a := range out.Agents {
+		if a.Host == host && a.Alive {
+			return nil
+		}
+	}
+	return fmt.Errorf("no network agent on %s is alive", host)
+}
+
+// nothing is no fault: what a cloud does by itself, for comparison.
+func nothing() fault {
+	return fault{name: "none", quiet: true, inject: func(context.Context) error { return nil }}
+}
+
 // killed is kill -9 of a node's tropo; it stays down for a while.
 func killed(n *node, around bool) fault {
 	return fault{

@@ -103,11 +103,11 @@ func (l *ledger) pick(k kind) *entry {
 	return best
 }
 
-// release puts back what pick took.
-func (l *ledger) release(e *entry) {
+// hold keeps others from an entry, as pick does.
+func (l *ledger) hold(e *entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e.busy = false
+	e.busy = true
 }
 
 // count is how many things of a kind should exist or are being made.

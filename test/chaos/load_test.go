@@ -44,11 +44,10 @@ func (l *load) stop() {
 }
 
 func (l *load) work(ctx context.Context, r *rand.Rand) {
-	kinds := []kind{serverKind, portKind, floatingIPKind, imageKind}
 	for ctx.Err() == nil {
 		// What is begun is ended, whatever becomes of ctx.
 		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-		k := kinds[r.IntN(len(kinds))]
+		k := l.t.kinds[r.IntN(len(l.t.kinds))]
 		have := l.t.ledger.count(k)
 		if have < most[k] && (have == 0 || r.IntN(2) == 0) {
 			l.t.make(own, k)

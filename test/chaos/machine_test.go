@@ -23,11 +23,12 @@ import (
 
 // machine is a host: a network namespace and a folder.
 type machine struct {
-	site   *site
-	name   string
-	number int
-	netns  string
-	dir    string
+	site     *site
+	name     string
+	number   int
+	netns    string
+	dir      string
+	networks []network
 
 	work chan func() // runs on a thread inside the namespace
 	done chan struct{}
@@ -54,16 +55,18 @@ func (m *machine) plug(n network) error {
 	if err := host.DisableOffload(m.site.bridges, m.peer(n)); err != nil {
 		return err
 	}
-	return host.SetLinkMaster(m.site.bridges, m.peer(n), n.name)
+	if err := host.SetLinkMaster(m.site.bridges, m.peer(n), n.name); err != nil {
+		return err
+	}
+	if n == provider {
+		return nil
+	}
+	return m.address(n)
 }
 
 // address gives the machine its address in a network.
-func (m *machine) address(n network) {
-	m.site.t.Helper()
-	p := netip.PrefixFrom(n.address(m.number), n.prefix.Bits())
-	if err := host.EnsureAddr(m.netns, n.link, p); err != nil {
-		m.site.t.Fatal(err)
-	}
+func (m *machine) address(n network) error {
+	return host.EnsureAddr(m.netns, n.link, netip.PrefixFrom(n.address(m.number), n.prefix.Bits()))
 }
 
 // cut takes the machine off a network, as a pulled cable does, and mend puts

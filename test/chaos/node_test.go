@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tropocloud/tropo/host"
 )
 
@@ -23,6 +25,7 @@ type node struct {
 	*machine
 	roles []string
 	args  []string // of "tropo up"
+	argv  []string // of what a unit file starts; instead of args
 	proc  *program
 }
 
@@ -39,10 +42,12 @@ func (n *node) tropo(ctx context.Context, args ...string) (string, error) {
 
 // up starts the process; await waits until it is ready.
 func (n *node) up() error {
-	// A link that the switch took is gone when its namespace is; a machine
-	// has it again after a restart of the network.
 	var err error
-	cmd := exec.Command(n.site.tropo, append([]string{"up", "--state", n.state()}, n.args...)...)
+	args := append([]string{"up", "--state", n.state()}, n.args...)
+	if len(n.argv) > 1 {
+		args = n.argv[1:]
+	}
+	cmd := exec.Command(n.site.tropo, args...)
 	cmd.Env, cmd.Dir = plainEnv(n.dir), n.dir
 	_ = os.Truncate(filepath.Join(n.dir, "tropo.out"), 0) // "ready" is of this start; there may be none yet
 	n.proc, err = n.start("tropo", cmd)
@@ -120,4 +125,32 @@ func (n *node) down(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("%s left process %d: %.200q", n.name, pid, b))
 	}
 	return err
+}
+
+// powerOff ends everything that runs on the machine, as a power cut does:
+// guests, switch, links. What its next start needs is there.
+func (n *node) powerOff() error {
+	for {
+		left := processes(func(pid int, line string) bool { return belongs(n.state(), pid, line) })
+		if len(left) == 0 {
+			break
+		}
+		for _, pid := range left {
+			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
+		}
+		time.Sleep(10 * time.Millisecond) // the kernel takes a moment
+	}
+	<-n.proc.done
+	for _, ns := range namespacesOf(n.state()) {
+		if err := host.DeleteNetns(ns); err != nil {
+			return err
+		}
+	}
+	// A link that the switch had taken is gone with its namespace.
+	for _, net := range n.networks {
+		if err := n.plug(net); err != nil {
+			return err
+		}
+	}
+	return nil
 }

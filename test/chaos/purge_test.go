@@ -54,30 +54,40 @@ func purge(dir, prefix string) error {
 }
 
 // namespaces lists those of the site: its own, and those that the clouds in it
-// made, which are named after the ones in their state folders.
+// made.
 func namespaces(dir, prefix string) []string {
-	prefixes := []string{prefix}
-	told, err := filepath.Glob(filepath.Join(dir, "*", "*", "run", "netns"))
+	out := named(prefix)
+	states, err := filepath.Glob(filepath.Join(dir, "*", "*", "run"))
 	if err != nil {
+		return out
+	}
+	for _, s := range states {
+		out = append(out, namespacesOf(filepath.Dir(s))...)
+	}
+	return out
+}
+
+// namespacesOf lists the namespaces that the tropo of a state folder made:
+// the one that the folder tells, and those named after it.
+func namespacesOf(state string) []string {
+	b, err := os.ReadFile(filepath.Join(state, "run", "netns"))
+	id, ok := strings.CutPrefix(strings.TrimSpace(string(b)), "tropo-")
+	if err != nil || !ok {
 		return nil
 	}
-	for _, f := range told {
-		b, err := os.ReadFile(f)
-		if name := strings.TrimSpace(string(b)); err == nil && strings.HasPrefix(name, "tropo-") {
-			prefixes = append(prefixes, name, "trmd-"+strings.TrimPrefix(name, "tropo-"))
-		}
-	}
+	return append(named("tropo-"+id), named("trmd-"+id)...)
+}
+
+// named lists the namespaces whose names begin with a prefix.
+func named(prefix string) []string {
 	entries, err := os.ReadDir(netnsDir)
 	if err != nil {
 		return nil
 	}
 	var out []string
 	for _, e := range entries {
-		for _, p := range prefixes {
-			if strings.HasPrefix(e.Name(), p) {
-				out = append(out, e.Name())
-				break
-			}
+		if strings.HasPrefix(e.Name(), prefix) {
+			out = append(out, e.Name())
 		}
 	}
 	return out

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,7 +15,7 @@ import (
 )
 
 // databases are what the cloud keeps its rows in, one of each service.
-var databases = []string{"identity", "image", "placement", "compute", "network", "cluster", "feed"}
+var databases = []string{"identity", "image", "placement", "compute", "network", "cluster"}
 
 // server is a database or a broker, as its Debian package brings it, on a
 // machine of its own.
@@ -151,15 +150,17 @@ func postgres(ctx context.Context, m *machine) (*server, error) {
 	}
 	psql := []string{"-h", s.home(), "-U", "postgres", "-qAt", "-c"}
 	s.check = func(context.Context) error { return s.prepare(filepath.Join(bin, "psql"), append(psql, "SELECT 1")...) }
-	if err := s.start(ctx); err != nil {
-		return nil, err
-	}
+	return s, s.start(ctx)
+}
+
+// makeDatabases makes the cloud's databases in a PostgreSQL.
+func (s *server) makeDatabases() error {
 	for _, d := range databases {
-		if err := s.prepare(filepath.Join(bin, "psql"), append(slices.Clone(psql), "CREATE DATABASE tropo_"+d)...); err != nil {
-			return nil, err
+		if err := s.prepare("/usr/bin/psql", "-h", s.home(), "-U", "postgres", "-qAt", "-c", "CREATE DATABASE tropo_"+d); err != nil {
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // mariadb makes a MariaDB; of commits as with postgres.

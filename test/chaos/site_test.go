@@ -93,10 +93,10 @@ func newSite(t testing.TB, variable string) *site {
 
 // add makes a machine with links to the networks. Its number is the last part
 // of its addresses. A link of the provider network has no address: it is the
-// cloud's, except on the workstation (see outside).
+// cloud's, except on the workstation.
 func (s *site) add(name string, number int, networks ...network) *machine {
 	s.t.Helper()
-	m := &machine{site: s, name: name, number: number, netns: s.id + name, dir: filepath.Join(s.dir, name)}
+	m := &machine{site: s, name: name, number: number, netns: s.id + name, dir: filepath.Join(s.dir, name), networks: networks}
 	if err := os.Mkdir(m.dir, 0o711); err != nil { //nolint:gosec // as above
 		s.t.Fatal(err)
 	}
@@ -107,9 +107,6 @@ func (s *site) add(name string, number int, networks ...network) *machine {
 	for _, n := range networks {
 		if err := m.plug(n); err != nil {
 			s.t.Fatal(err)
-		}
-		if n != provider {
-			m.address(n)
 		}
 	}
 	if err := m.open(); err != nil {

@@ -24,6 +24,7 @@ type tenant struct {
 	subnet    string
 	group     string // security group that lets in pings and SSH
 	key       string // file of the private key for guests
+	kinds     []kind // what the cloud can make
 	ledger    *ledger
 	prefix    string // begins the names of all that the load makes
 	witnesses []*witness
@@ -112,6 +113,20 @@ func (t *tenant) network(ctx context.Context) error {
 		return out[kind].ID, err
 	}
 	var err error
+	if t.private, err = post("network", "networks", m{"name": "private"}); err != nil {
+		return err
+	}
+	if t.subnet, err = post("subnet", "subnets", m{"network_id": t.private, "ip_version": 4, "cidr": "10.99.0.0/20"}); err != nil {
+		return err
+	}
+	t.kinds = []kind{imageKind, portKind}
+	if len(t.c.with("compute")) > 0 {
+		t.kinds = append(t.kinds, serverKind)
+	}
+	if len(t.c.with("network")) == 0 {
+		return nil
+	}
+	t.kinds = append(t.kinds, floatingIPKind)
 	if t.external, err = post("network", "networks", m{
 		"name": "public", "router:external": true,
 		"provider:network_type": "flat", "provider:physical_network": "public",
@@ -122,12 +137,6 @@ func (t *tenant) network(ctx context.Context) error {
 		"network_id": t.external, "ip_version": 4, "cidr": provider.prefix.String(), "enable_dhcp": false,
 		"gateway_ip": provider.address(1).String(), "allocation_pools": []m{{"start": provider.address(50).String(), "end": provider.address(250).String()}},
 	}); err != nil {
-		return err
-	}
-	if t.private, err = post("network", "networks", m{"name": "private"}); err != nil {
-		return err
-	}
-	if t.subnet, err = post("subnet", "subnets", m{"network_id": t.private, "ip_version": 4, "cidr": "10.99.0.0/20"}); err != nil {
 		return err
 	}
 	router, err := post("router", "routers", m{"name": "r", "external_gateway_info": m{"network_id": t.external}})
@@ -237,4 +246,25 @@ func (c *cloud) server(ctx context.Context, id string) (serverView, error) {
 	var out struct{ Server serverView }
 	err := c.get(ctx, computePath+"/servers/"+id, &out)
 	return out.Server, err
+}
+
+// moved waits until a witness answers on another host.
+func (t *tenant) moved(ctx context.Context, w *witness, host string) error {
+	if err := t.c.active(ctx, w.id); err != nil {
+		return err
+	}
+	asked := time.Now()
+	return until(ctx, 3*time.Minute, func(ctx context.Context) error {
+		s, err := t.c.server(ctx, w.id)
+		switch {
+		case err != nil:
+			return err
+		case s.Host != host:
+			return fmt.Errorf("server %s is on %s", s.Name, s.Host)
+		case !w.answered(asked):
+			return fmt.Errorf("%s does not answer at %s", w.name, w.public)
+		}
+		w.host = host
+		return nil
+	})
 }
