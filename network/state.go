@@ -12,6 +12,7 @@ const (
 	DirtyPort          = "port"
 	DirtyRouter        = "router"
 	DirtyFloatingIP    = "floating-ip"
+	DirtyHost          = "host" // one that is gone: the object's id is its name
 )
 
 // DirtyRank orders the kinds.
@@ -29,6 +30,8 @@ func DirtyRank(kind string) int {
 		return 4
 	case DirtyRouter:
 		return 5
+	case DirtyHost:
+		return 7
 	}
 	return 6
 }
@@ -57,6 +60,9 @@ type State struct {
 	FloatingIPs    map[string]*FloatingIP
 	SecurityGroups map[string]*SecurityGroup
 	AddressGroups  map[string]*AddressGroup
+	// GatewayHosts are the hosts on which gateways of routers may be, sorted;
+	// they come with routers.
+	GatewayHosts []string
 }
 
 // NewState returns an empty state.

@@ -60,6 +60,16 @@ func (s *Subnet) Gateway() netip.Addr {
 	return a
 }
 
+// GatewayPrefix is the gateway's address with the subnet's length; the zero
+// Prefix when there is none, or none within the subnet.
+func (s *Subnet) GatewayPrefix() netip.Prefix {
+	gw, p := s.Gateway(), s.Prefix()
+	if !gw.IsValid() || !p.Contains(gw) {
+		return netip.Prefix{}
+	}
+	return netip.PrefixFrom(gw, p.Bits())
+}
+
 // Auto reports whether ports derive their address from their MAC (SLAAC and
 // stateless DHCPv6).
 func (s *Subnet) Auto() bool {

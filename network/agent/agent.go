@@ -6,9 +6,9 @@
 // when it starts, it compares everything (Sync): drift is healed, leftovers
 // are deleted. So it may be killed at any moment.
 //
-// It also serves metadata in the networks that have a metadata port, gives
-// the host the gateway addresses of the provider network, reports which ports
-// are up, and sends the host's heartbeat.
+// It also reports which ports are up and, in a cloud of one machine, gives the
+// host the gateway addresses of the provider network. What belongs to a host
+// alone does package chassis.
 package agent
 
 import (
@@ -41,24 +41,6 @@ type Rows interface {
 // Manager is what the agent tells.
 type Manager interface {
 	PortUp(ctx context.Context, id string, up bool) error
-	Heartbeat(ctx context.Context, host string) error
-}
-
-// MetadataPort is a network's port for the metadata service.
-type MetadataPort struct {
-	NetworkID string
-	PortID    string
-	MAC       string
-	Addresses []netip.Prefix // one per subnet, with the subnet's length
-	MTU       int            // bytes
-}
-
-// Metadata serves the metadata service in networks. All calls are idempotent.
-type Metadata interface {
-	Ensure(ctx context.Context, p MetadataPort) error
-	Remove(ctx context.Context, networkID string) error
-	// Sync serves exactly these networks.
-	Sync(ctx context.Context, ports []MetadataPort) error
 }
 
 // Provider gives the host addresses on the provider network.
@@ -69,11 +51,9 @@ type Provider interface {
 
 // Options make an Agent.
 type Options struct {
-	Host     string
 	Rows     Rows
 	Manager  Manager
 	Driver   driver.Driver
-	Metadata Metadata        // nil: none is served
 	Provider Provider        // nil: the host gets no addresses
 	Wake     <-chan struct{} // receives when rows have changed; nil: polled
 	Log      *slog.Logger    // nil: slog.Default
@@ -107,7 +87,6 @@ func New(o Options) *Agent {
 }
 
 const (
-	heartbeat = 30 * time.Second
 	// poll bounds how long a mark that another process wrote waits.
 	poll     = 5 * time.Second
 	atOnce   = 256
@@ -117,11 +96,7 @@ const (
 
 // Run works until ctx ends.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.beat(ctx); err != nil {
-		return err
-	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.every(ctx, heartbeat, "heartbeat", a.beat) })
 	g.Go(func() error { return a.follow(ctx) })
 	g.Go(func() error { return a.watch(ctx) })
 	g.Go(func() error {
@@ -130,8 +105,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 	return g.Wait()
 }
-
-func (a *Agent) beat(ctx context.Context) error { return a.o.Manager.Heartbeat(ctx, a.o.Host) }
 
 // trySync compares everything until it succeeds once.
 func (a *Agent) trySync(ctx context.Context) {

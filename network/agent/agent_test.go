@@ -20,36 +20,10 @@ import (
 	"github.com/tropocloud/tropo/network/store"
 )
 
-// served is a metadata server and a host with provider addresses that keep
-// what they are told.
+// served is a host with provider addresses that keeps what it is told.
 type served struct {
 	mu        sync.Mutex
-	networks  map[string]agent.MetadataPort
 	addresses map[netip.Prefix]bool
-}
-
-func (s *served) Ensure(_ context.Context, p agent.MetadataPort) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.networks[p.NetworkID] = p
-	return nil
-}
-
-func (s *served) Remove(_ context.Context, id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.networks, id)
-	return nil
-}
-
-func (s *served) Sync(ctx context.Context, ports []agent.MetadataPort) error {
-	s.mu.Lock()
-	s.networks = map[string]agent.MetadataPort{}
-	s.mu.Unlock()
-	for _, p := range ports {
-		_ = s.Ensure(ctx, p)
-	}
-	return nil
 }
 
 func (s *served) EnsureProviderAddress(_ context.Context, p netip.Prefix) error {
@@ -85,7 +59,7 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	conf := network.Config{
-		GlobalMTU: 1500, BaseMAC: "fa:16:3e:00:00:00", MaxFixedIPs: 5, MaxRoutes: 30, MaxDNS: 5, MaxHostRoutes: 20, MaxAddressPairs: 10, Zone: "nova", ExternalPhysical: "public", FlatNetworks: []string{"*"},
+		GlobalMTU: 1500, AgentDownTime: 75, BaseMAC: "fa:16:3e:00:00:00", MaxFixedIPs: 5, MaxRoutes: 30, MaxDNS: 5, MaxHostRoutes: 20, MaxAddressPairs: 10, Zone: "nova", ExternalPhysical: "public", FlatNetworks: []string{"*"},
 		Quota: network.Quotas{Network: -1, Subnet: -1, Port: -1, Router: -1, FloatingIP: -1, SecurityGroup: -1, SecurityGroupRule: -1, SubnetPool: -1, RBACPolicy: -1, AddressGroup: -1},
 	}
 	m, err := manager.New(ctx, manager.Options{
@@ -95,13 +69,13 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &lab{t: t, m: m, store: st, driver: fake.New(), served: &served{networks: map[string]agent.MetadataPort{}, addresses: map[netip.Prefix]bool{}}}
+	return &lab{t: t, m: m, store: st, driver: fake.New(), served: &served{addresses: map[netip.Prefix]bool{}}}
 }
 
 // agent makes a new one, as after a restart.
 func (l *lab) agent() *agent.Agent {
 	return agent.New(agent.Options{
-		Host: "host1", Rows: l.store, Manager: l.m, Driver: l.driver, Metadata: l.served, Provider: l.served, Wake: l.m.Wake(),
+		Rows: l.store, Manager: l.m, Driver: l.driver, Provider: l.served, Wake: l.m.Wake(),
 		Log: slog.New(slog.DiscardHandler), Domain: "openstacklocal.", External: "public", Hook: l.hook,
 	})
 }
@@ -231,8 +205,8 @@ func TestKilledAnywhere(t *testing.T) {
 		if left := must[[]driver.Object](t)(l.driver.Owned(t.Context())); len(left) != 0 {
 			t.Fatalf("stop %d: left in the dataplane: %v", stop, left)
 		}
-		if len(l.served.networks)+len(l.served.addresses) != 0 {
-			t.Fatalf("stop %d: left on the host: %v %v", stop, l.served.networks, l.served.addresses)
+		if len(l.served.addresses) != 0 {
+			t.Fatalf("stop %d: left on the host: %v", stop, l.served.addresses)
 		}
 		if n := must[int](t)(l.store.DirtyCount(t.Context())); n != 0 {
 			t.Fatalf("stop %d: %d marks left", stop, n)
@@ -252,13 +226,18 @@ func TestHostServes(t *testing.T) {
 	if !l.served.addresses[netip.MustParsePrefix("203.0.113.1/24")] {
 		t.Errorf("the host has %v", l.served.addresses)
 	}
-	p, ok := l.served.networks[w.net]
-	if !ok || len(p.Addresses) != 1 || p.Addresses[0].Bits() != 24 || p.MTU != 1442 {
+	var p driver.Port
+	for _, row := range must[*network.State](t)(l.store.All(t.Context())).Ports {
+		if row.NetworkID == w.net && row.DeviceOwner == network.OwnerDistributed {
+			p, _ = l.driver.Object(driver.Object{Kind: driver.ObjectPort, ID: row.ID}).(driver.Port)
+		}
+	}
+	if p.Kind != driver.KindMetadata || len(p.Addresses) != 1 || p.Addresses[0].Bits != 24 || p.MTU != 1442 {
 		t.Errorf("metadata is served on %+v", p)
 	}
 	s, _ := l.driver.Object(driver.Object{Kind: driver.ObjectSubnet, ID: w.sub}).(driver.Subnet)
-	if s.Metadata != p.Addresses[0].Addr() {
-		t.Errorf("DHCP tells %s, metadata is at %s", s.Metadata, p.Addresses[0])
+	if s.Metadata != p.Addresses[0].IP {
+		t.Errorf("DHCP tells %s, metadata is at %s", s.Metadata, p.Addresses[0].IP)
 	}
 	c := must[network.Change](t)(network.NewChange(map[string]any{"enable_dhcp": false}))
 	must[*network.Subnet](t)(l.m.UpdateSubnet(t.Context(), w.sub, c))
@@ -330,10 +309,9 @@ func TestRunFollows(t *testing.T) {
 	}()
 	w := l.build()
 	until(t, func() bool { return l.driver.Object(driver.Object{Kind: driver.ObjectPort, ID: w.port}) != nil })
-	until(t, func() bool {
-		list := must[[]network.Agent](t)(manager.List[network.Agent](ctx, l.m, manager.Query{}))
-		return len(list) == 1
-	})
+	if err := l.m.Heartbeat(ctx, "host1"); err != nil {
+		t.Fatal(err)
+	}
 	c := must[network.Change](t)(network.NewChange(map[string]any{"binding:host_id": "host1", "device_id": "vm", "device_owner": "compute:nova"}))
 	if p := must[*network.Port](t)(l.m.UpdatePort(ctx, w.port, c)); p.VIFType != "ovs" || p.Status != network.StatusDown {
 		t.Errorf("bound port %+v", p)

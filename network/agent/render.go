@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"cmp"
+	"hash/fnv"
 	"maps"
 	"net/netip"
 	"slices"
@@ -30,7 +32,7 @@ func (a *Agent) Render(st *network.State) driver.State {
 		out.Subnets = append(out.Subnets, a.renderSubnet(st, s))
 	}
 	for _, p := range sorted(st.Ports) {
-		out.Ports = append(out.Ports, renderPort(p))
+		out.Ports = append(out.Ports, renderPort(st, p))
 	}
 	for _, g := range sorted(st.SecurityGroups) {
 		out.SecurityGroups = append(out.SecurityGroups, renderGroup(g))
@@ -86,13 +88,20 @@ func kindOf(p *network.Port) driver.PortKind {
 	return driver.KindVIF
 }
 
-func renderPort(p *network.Port) driver.Port {
+func renderPort(st *network.State, p *network.Port) driver.Port {
 	out := driver.Port{
-		ID: p.ID, NetworkID: p.NetworkID, Kind: kindOf(p), DeviceID: p.DeviceID, DeviceOwner: p.DeviceOwner, MAC: p.MAC,
+		ID: p.ID, NetworkID: p.NetworkID, Kind: kindOf(p), DeviceID: p.DeviceID, DeviceOwner: p.DeviceOwner, ProjectID: p.ProjectID, MAC: p.MAC,
 		AdminUp: p.AdminStateUp, Host: p.HostID, PortSecurity: p.PortSecurity, SecurityGroups: p.Groups,
 	}
 	for _, f := range p.FixedIPs {
-		out.Addresses = append(out.Addresses, driver.PortAddress{SubnetID: f.SubnetID, IP: addr(f.Address)})
+		a := driver.PortAddress{SubnetID: f.SubnetID, IP: addr(f.Address)}
+		if s := st.Subnets[f.SubnetID]; s != nil && out.Kind == driver.KindMetadata {
+			a.Bits = s.Prefix().Bits()
+		}
+		out.Addresses = append(out.Addresses, a)
+	}
+	if n := st.Networks[p.NetworkID]; n != nil && out.Kind == driver.KindMetadata {
+		out.MTU = n.MTU
 	}
 	for _, q := range p.AllowedPairs {
 		if px, err := network.ParsePrefix(q.IP); err == nil {
@@ -213,9 +222,23 @@ func renderRouter(st *network.State, r *network.Router) driver.Router {
 		if p.DeviceOwner == network.OwnerRouterInterface {
 			out.Interfaces = append(out.Interfaces, driver.RouterInterface{PortID: p.ID, NetworkID: p.NetworkID, MAC: p.MAC, Addresses: prefixes, MTU: mtu, IPv6RA: ra})
 		} else if r.GatewayPort != nil && *r.GatewayPort == p.ID {
-			out.Gateway = &driver.RouterGateway{PortID: p.ID, NetworkID: p.NetworkID, MAC: p.MAC, Addresses: prefixes, NextHops: hops, SNAT: r.EnableSNAT, MTU: mtu}
+			out.Gateway = &driver.RouterGateway{PortID: p.ID, NetworkID: p.NetworkID, MAC: p.MAC, Addresses: prefixes, NextHops: hops, SNAT: r.EnableSNAT, MTU: mtu, Hosts: gatewayHosts(r.ID, st.GatewayHosts)}
 		}
 	}
+	return out
+}
+
+// gatewayHosts orders the hosts for a router: routers spread over all, and one
+// that comes or goes moves only the gateways that it gets or had (rendezvous
+// hashing).
+func gatewayHosts(router string, hosts []string) []string {
+	weight := func(host string) uint64 {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(router + "/" + host)) // never fails
+		return h.Sum64()
+	}
+	out := slices.Clone(hosts)
+	slices.SortFunc(out, func(a, b string) int { return cmp.Compare(weight(b), weight(a)) })
 	return out
 }
 
@@ -230,11 +253,6 @@ func renderFloatingIP(f *network.FloatingIP) driver.FloatingIP {
 	return out
 }
 
-func metadataPort(st *network.State, p *network.Port) MetadataPort {
-	prefixes, _, _, mtu := leg(st, p)
-	return MetadataPort{NetworkID: p.NetworkID, PortID: p.ID, MAC: p.MAC, Addresses: prefixes, MTU: mtu}
-}
-
 // providerAddress is the address that the host holds for an external subnet:
 // the gateway, where the subnet's network is the one that leads to the host.
 func (a *Agent) providerAddress(st *network.State, s *network.Subnet) netip.Prefix {
@@ -242,9 +260,5 @@ func (a *Agent) providerAddress(st *network.State, s *network.Subnet) netip.Pref
 	if n == nil || !n.External || n.NetworkType != network.TypeFlat || n.PhysicalNetwork == nil || *n.PhysicalNetwork != a.o.External {
 		return netip.Prefix{}
 	}
-	gw := s.Gateway()
-	if !gw.IsValid() || !s.Prefix().Contains(gw) {
-		return netip.Prefix{}
-	}
-	return netip.PrefixFrom(gw, s.Prefix().Bits())
+	return s.GatewayPrefix()
 }

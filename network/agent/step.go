@@ -126,14 +126,17 @@ func (a *Agent) apply(ctx context.Context, w work) error {
 	d, st, id := a.o.Driver, w.state, w.mark.ObjectID
 	switch w.mark.Kind {
 	case network.DirtyNetwork:
-		return a.applyNetwork(ctx, st, id, w.gone)
+		if w.gone {
+			return d.DeleteNetwork(ctx, id)
+		}
+		return d.EnsureNetwork(ctx, renderNetwork(st.Networks[id]))
 	case network.DirtySubnet:
 		return a.applySubnet(ctx, st, id, w.gone)
 	case network.DirtyPort:
 		if w.gone {
 			return d.DeletePort(ctx, id)
 		}
-		return a.applyPort(ctx, st, st.Ports[id])
+		return d.EnsurePort(ctx, renderPort(st, st.Ports[id]))
 	case network.DirtyRouter:
 		if w.gone {
 			return d.DeleteRouter(ctx, id)
@@ -149,6 +152,8 @@ func (a *Agent) apply(ctx context.Context, w work) error {
 			return d.DeleteSecurityGroup(ctx, id)
 		}
 		return d.EnsureSecurityGroup(ctx, renderGroup(st.SecurityGroups[id]))
+	case network.DirtyHost:
+		return d.RemoveHost(ctx, id)
 	case network.DirtyAddressGroup:
 		if w.gone {
 			return d.DeleteAddressGroup(ctx, id)
@@ -156,34 +161,6 @@ func (a *Agent) apply(ctx context.Context, w work) error {
 		return d.EnsureAddressGroup(ctx, renderAddressGroup(st.AddressGroups[id]))
 	}
 	return fault.Invalidf("unknown kind %q", w.mark.Kind)
-}
-
-func (a *Agent) applyNetwork(ctx context.Context, st *network.State, id string, gone bool) error {
-	if gone {
-		if a.o.Metadata != nil {
-			if err := a.o.Metadata.Remove(ctx, id); err != nil {
-				return err
-			}
-		}
-		return a.o.Driver.DeleteNetwork(ctx, id)
-	}
-	if err := a.o.Driver.EnsureNetwork(ctx, renderNetwork(st.Networks[id])); err != nil {
-		return err
-	}
-	if a.o.Metadata != nil && len(st.Ports) == 0 {
-		return a.o.Metadata.Remove(ctx, id)
-	}
-	return nil
-}
-
-func (a *Agent) applyPort(ctx context.Context, st *network.State, p *network.Port) error {
-	if err := a.o.Driver.EnsurePort(ctx, renderPort(p)); err != nil {
-		return err
-	}
-	if a.o.Metadata != nil && isMetadata(p) {
-		return a.o.Metadata.Ensure(ctx, metadataPort(st, p))
-	}
-	return nil
 }
 
 func (a *Agent) applySubnet(ctx context.Context, st *network.State, id string, gone bool) error {
@@ -255,24 +232,11 @@ func (a *Agent) Sync(ctx context.Context) (driver.Drift, error) {
 		wanted.Known = []driver.Object{}
 	}
 	drift, err := a.o.Driver.Sync(ctx, wanted)
-	err = errors.Join(err, a.syncMetadata(ctx, st), a.syncProvider(ctx, st))
+	err = errors.Join(err, a.syncProvider(ctx, st))
 	if len(drift.Healed)+len(drift.Deleted) > 0 {
 		a.log.LogAttrs(ctx, slog.LevelInfo, "dataplane was made equal to the rows", slog.Int("healed", len(drift.Healed)), slog.Int("deleted", len(drift.Deleted)))
 	}
 	return drift, err
-}
-
-func (a *Agent) syncMetadata(ctx context.Context, st *network.State) error {
-	if a.o.Metadata == nil {
-		return nil
-	}
-	var ports []MetadataPort
-	for _, p := range sorted(st.Ports) {
-		if isMetadata(p) {
-			ports = append(ports, metadataPort(st, p))
-		}
-	}
-	return a.o.Metadata.Sync(ctx, ports)
 }
 
 func (a *Agent) syncProvider(ctx context.Context, st *network.State) error {

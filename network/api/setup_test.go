@@ -93,7 +93,7 @@ func newServiceOn(t testing.TB, d *db.DB) *service {
 		t.Fatal(err)
 	}
 	drv := fake.New()
-	ag := agent.New(agent.Options{Host: "host1", Rows: st, Manager: m, Driver: drv, Wake: m.Wake(), Log: log, Domain: "openstacklocal.", External: "public"})
+	ag := agent.New(agent.Options{Rows: st, Manager: m, Driver: drv, Wake: m.Wake(), Log: log, Domain: "openstacklocal.", External: "public"})
 	if err := m.Heartbeat(ctx, "host1"); err != nil {
 		t.Fatal(err)
 	}

@@ -50,6 +50,10 @@ type Driver interface {
 	EnsureFloatingIP(ctx context.Context, f FloatingIP) error
 	DeleteFloatingIP(ctx context.Context, id string) error
 
+	// RemoveHost forgets a host that is gone for good: its tunnels, and that
+	// ports were there.
+	RemoveHost(ctx context.Context, host string) error
+
 	// Sync makes the dataplane equal to s: it heals objects that differ and
 	// deletes owned ones that s does not name. One object's failure doesn't
 	// stop the others; the error joins them all. Objects that s names and

@@ -69,9 +69,11 @@ type Port struct {
 	// tables. No filter depends on them.
 	DeviceID    string
 	DeviceOwner string
-	MAC         string
-	Addresses   []PortAddress
-	AdminUp     bool
+	// ProjectID is told to the metadata service of the port's host.
+	ProjectID string
+	MAC       string
+	Addresses []PortAddress
+	AdminUp   bool
 	// Host is the host where the port may be plugged; empty: any.
 	Host string
 	// PortSecurity drops what doesn't come from MAC and Addresses or a pair
@@ -81,12 +83,16 @@ type Port struct {
 	AllowedPairs   []AddressPair
 	SecurityGroups []string
 	DHCPOptions    []DHCPOption
+	// MTU of the network in bytes, for KindMetadata; 0: 1500.
+	MTU int
 }
 
 // PortAddress is one fixed IP of a port.
 type PortAddress struct {
 	SubnetID string
 	IP       netip.Addr
+	// Bits is the length of the subnet's prefix, for KindMetadata; 0: unknown.
+	Bits int
 }
 
 // AddressPair is a source that a guest may use besides its own. An empty MAC

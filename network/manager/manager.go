@@ -10,7 +10,10 @@ import (
 	"fmt"
 	"log/slog"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tropocloud/tropo/auth"
+	"github.com/tropocloud/tropo/bus"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/network"
 	"github.com/tropocloud/tropo/network/store"
@@ -23,7 +26,11 @@ type Options struct {
 	Dataplane network.Dataplane
 	// Session reaches compute and identity; nil: nobody is told.
 	Session *auth.Session
-	Log     *slog.Logger // nil: slog.Default
+	// Bus, where several machines have managers, carries the hosts' reports
+	// and wakes the reconciler wherever it runs; nil: it runs here.
+	Bus  bus.Bus
+	Host string       // of this manager, on the bus
+	Log  *slog.Logger // nil: slog.Default
 }
 
 // Manager does the operations.
@@ -35,6 +42,9 @@ type Manager struct {
 	wake    chan struct{}
 	tell    *notifier
 	session *auth.Session
+	bus     bus.Bus
+	host    string
+	nudge   chan struct{}
 }
 
 // New makes a manager.
@@ -45,7 +55,7 @@ func New(_ context.Context, o Options) (*Manager, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	m := &Manager{store: o.Store, conf: o.Config, plane: o.Dataplane, log: o.Log, wake: make(chan struct{}, 1), session: o.Session}
+	m := &Manager{store: o.Store, conf: o.Config, plane: o.Dataplane, log: o.Log, wake: make(chan struct{}, 1), session: o.Session, bus: o.Bus, host: o.Host, nudge: make(chan struct{}, 1)}
 	if o.Session != nil && o.Config.NotifyCompute {
 		m.tell = newNotifier(o.Session, o.Log)
 	}
@@ -55,13 +65,51 @@ func New(_ context.Context, o Options) (*Manager, error) {
 // Wake receives when rows have changed that the dataplane must follow.
 func (m *Manager) Wake() <-chan struct{} { return m.wake }
 
-// Run tells compute of ports until ctx ends.
+// Run tells compute of ports and the other managers of changes, until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
-	if m.tell == nil {
-		<-ctx.Done()
-		return ctx.Err()
+	g, ctx := errgroup.WithContext(ctx)
+	if m.tell != nil {
+		g.Go(func() error { return m.tell.run(ctx) })
 	}
-	return m.tell.run(ctx)
+	g.Go(func() error { return m.wakeOthers(ctx) })
+	return g.Wait()
+}
+
+// poke fills a channel of one place, if it is empty.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// wakeOthers tells the managers of other machines that rows have changed: the
+// reconciler may run there. A message that is lost costs the reconciler's poll.
+func (m *Manager) wakeOthers(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-m.nudge:
+		}
+		if m.bus == nil {
+			continue
+		}
+		if err := m.bus.Fanout(ctx, network.TopicManager, network.MethodWake, struct{}{}); err != nil && ctx.Err() == nil {
+			m.log.LogAttrs(ctx, slog.LevelDebug, "other managers were not woken", slog.String("error", err.Error()))
+		}
+	}
+}
+
+// Serve takes the hosts' reports from the bus until ctx ends or stop is called.
+func (m *Manager) Serve(ctx context.Context) (stop func(), err error) {
+	mux := &bus.Mux{}
+	bus.Handle(mux, network.MethodReport, m.Report)
+	bus.Handle(mux, network.MethodWake, func(context.Context, struct{}) (struct{}, error) {
+		poke(m.wake)
+		return struct{}{}, nil
+	})
+	return m.bus.Serve(ctx, network.TopicManager, m.host, mux.Serve)
 }
 
 // Config returns the service's options.
@@ -105,10 +153,8 @@ func (m *Manager) mark(ctx context.Context, kind string, ids ...string) error {
 		}
 	}
 	m.store.AfterCommit(ctx, func() {
-		select {
-		case m.wake <- struct{}{}:
-		default:
-		}
+		poke(m.wake)
+		poke(m.nudge)
 	})
 	return nil
 }

@@ -75,7 +75,11 @@ func (m *Manager) chooseSegment(ctx context.Context, n *network.Network, c netwo
 	if n.PhysicalNetwork == nil {
 		return invalid("physical_network required for %s provider network.", n.NetworkType)
 	}
-	if !slices.Contains(m.plane.PhysicalNetworks, *n.PhysicalNetwork) {
+	physical, err := m.physicalNetworks(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(physical, *n.PhysicalNetwork) {
 		return invalid("physical_network '%s' unknown for %s provider network.", *n.PhysicalNetwork, n.NetworkType)
 	}
 	if n.NetworkType == network.TypeFlat {
@@ -89,7 +93,11 @@ func (m *Manager) chooseSegment(ctx context.Context, n *network.Network, c netwo
 func (m *Manager) defaultType(ctx context.Context, n *network.Network) error {
 	if n.External {
 		phys := m.conf.ExternalPhysical
-		if slices.Contains(m.plane.PhysicalNetworks, phys) {
+		physical, err := m.physicalNetworks(ctx)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(physical, phys) {
 			free, err := m.segmentFree(ctx, network.TypeFlat+"/"+phys)
 			if err != nil {
 				return err
@@ -101,11 +109,34 @@ func (m *Manager) defaultType(ctx context.Context, n *network.Network) error {
 		}
 		if !m.conf.ExternalTunnels {
 			return conflict("NoNetworkAvailable", "An external network needs a physical network, and '%s' is in use or not there. Give provider attributes for another one (types here: %s; physical networks: %s).",
-				phys, strings.Join(m.plane.NetworkTypes, ", "), strings.Join(m.plane.PhysicalNetworks, ", "))
+				phys, strings.Join(m.plane.NetworkTypes, ", "), strings.Join(physical, ", "))
 		}
 	}
 	n.NetworkType = network.TypeGeneve
 	return nil
+}
+
+// physicalNetworks are those that the dataplane here has, or where that is on
+// other machines, those that any of these has.
+func (m *Manager) physicalNetworks(ctx context.Context) ([]string, error) {
+	if len(m.plane.PhysicalNetworks) > 0 {
+		return m.plane.PhysicalNetworks, nil
+	}
+	agents, err := store.Select[network.Agent](ctx, m.store, db.Where().In("agent_type", []string{network.AgentController, network.AgentGateway}))
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for i := range agents {
+		list, _ := agents[i].Config["bridge-mappings"].([]any)
+		for _, name := range list {
+			if s, ok := name.(string); ok && !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out, nil
 }
 
 func (m *Manager) segmentFree(ctx context.Context, key string) (bool, error) {

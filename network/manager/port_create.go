@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
@@ -159,7 +160,8 @@ func (m *Manager) markPort(ctx context.Context, p *network.Port) error {
 }
 
 // bind computes what follows from binding:host_id: on a host with a living
-// agent the port is wired by Open vSwitch, elsewhere binding fails.
+// agent that has the network's wire the port is wired as that host does it,
+// elsewhere binding fails.
 func (m *Manager) bind(ctx context.Context, p *network.Port) error {
 	p.VIFDetails = network.Map{}
 	switch {
@@ -167,21 +169,63 @@ func (m *Manager) bind(ctx context.Context, p *network.Port) error {
 		p.VIFType = "unbound"
 		return nil
 	case p.VNICType != "normal":
-		p.VIFType = "binding_failed"
+		p.VIFType = vifFailed
 		return nil
 	}
-	agents, err := store.Select[network.Agent](ctx, m.store, db.Where().Eq("host", p.HostID))
+	a, err := m.controllerOf(ctx, p.HostID)
 	if err != nil {
 		return err
 	}
-	if len(agents) == 0 {
-		p.VIFType = "binding_failed"
+	ok := a != nil && m.Alive(a)
+	if ok {
+		if ok, err = m.wired(ctx, a, p.NetworkID); err != nil {
+			return err
+		}
+	}
+	if !ok {
+		p.VIFType = vifFailed
 		return nil
 	}
-	p.VIFType = m.plane.VIFType
+	p.VIFType = text(a.Config, "vif_type", m.plane.VIFType)
 	p.VIFDetails = network.Map{
-		"port_filter": true, "connectivity": "l2", "bridge_name": m.plane.Bridge, "datapath_type": m.plane.DatapathType,
+		"port_filter": true, "connectivity": "l2", "bridge_name": text(a.Config, "integration_bridge", m.plane.Bridge),
+		"datapath_type":   text(a.Config, "datapath-type", m.plane.DatapathType),
 		"ovs_hybrid_plug": false, "bound_drivers": map[string]any{"0": "ovn"},
 	}
 	return nil
+}
+
+// vifFailed is the binding:vif_type of a port that its host can't wire.
+const vifFailed = "binding_failed"
+
+// controllerOf is the agent that wires a host's ports; nil: there is none.
+func (m *Manager) controllerOf(ctx context.Context, host string) (*network.Agent, error) {
+	agents, err := store.Select[network.Agent](ctx, m.store, db.Where().Eq("host", host))
+	if err != nil {
+		return nil, err
+	}
+	for i := range agents {
+		if agents[i].IsController() {
+			return &agents[i], nil
+		}
+	}
+	return nil, nil
+}
+
+// wired says whether an agent's host has the physical network of a network.
+func (m *Manager) wired(ctx context.Context, a *network.Agent, networkID string) (bool, error) {
+	n, err := store.Get[network.Network](ctx, m.store, networkID)
+	if err != nil || n.PhysicalNetwork == nil {
+		return err == nil, err
+	}
+	list, _ := a.Config["bridge-mappings"].([]any)
+	return slices.Contains(list, any(*n.PhysicalNetwork)), nil
+}
+
+// text is a text of an agent's configuration, or otherwise.
+func text(c network.Map, key, otherwise string) string {
+	if s, ok := c[key].(string); ok && s != "" {
+		return s
+	}
+	return otherwise
 }

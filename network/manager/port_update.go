@@ -22,7 +22,7 @@ func (m *Manager) UpdatePort(ctx context.Context, id string, c network.Change) (
 		if c.Has("extra_dhcp_opts") {
 			p.DHCPOptions = mergeOptions(old.DHCPOptions, p.DHCPOptions)
 		}
-		if old.HostID != p.HostID || old.VNICType != p.VNICType || old.DeviceOwner != p.DeviceOwner {
+		if old.HostID != p.HostID || old.VNICType != p.VNICType || old.DeviceOwner != p.DeviceOwner || old.VIFType == vifFailed {
 			if err := m.bind(ctx, p); err != nil {
 				return false, err
 			}

@@ -32,7 +32,9 @@ func (s *Store) load(ctx context.Context, st *network.State, by map[string]*db.C
 		case "port":
 			err = into(ctx, s, st.Ports, w)
 		case "router":
-			err = into(ctx, s, st.Routers, w)
+			if st.GatewayHosts, err = s.GatewayHosts(ctx); err == nil {
+				err = into(ctx, s, st.Routers, w)
+			}
 		case "floatingip":
 			err = into(ctx, s, st.FloatingIPs, w)
 		case "security_group":
@@ -45,6 +47,12 @@ func (s *Store) load(ctx context.Context, st *network.State, by map[string]*db.C
 		}
 	}
 	return nil
+}
+
+// GatewayHosts are the hosts whose agents may hold gateways, sorted; one that is
+// administratively down may not.
+func (s *Store) GatewayHosts(ctx context.Context) ([]string, error) {
+	return db.Select[string](ctx, s.db, "SELECT host FROM agents WHERE agent_type = ? AND admin_state_up = ? ORDER BY host", network.AgentGateway, true)
 }
 
 func into[T any, P network.Row[T]](ctx context.Context, s *Store, m map[string]*T, w *db.Cond) error {

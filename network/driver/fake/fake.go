@@ -59,6 +59,13 @@ func (d *Driver) Plug(portID string, in bool) {
 	d.changed()
 }
 
+// RemoveHost implements driver.Driver; the fake has no hosts.
+func (d *Driver) RemoveHost(context.Context, string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.down
+}
+
 // Lose forgets an object behind everyone's back: drift for Sync to heal.
 func (d *Driver) Lose(o driver.Object) {
 	d.mu.Lock()

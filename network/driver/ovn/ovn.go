@@ -30,6 +30,9 @@ type Options struct {
 	Remotes func() []string
 	// TLS makes the configuration of "ssl" connections.
 	TLS func() (*tls.Config, error)
+	// Southbound are where the southbound database is now; nil: hosts that
+	// are removed stay in it.
+	Southbound func() []string
 	// Dial makes the connections; nil: a net.Dialer does.
 	Dial ovsdb.DialFunc
 	// GatewayChassis are the chassis that hold router gateways which name
@@ -45,6 +48,7 @@ type Options struct {
 type Driver struct {
 	opts   Options
 	client *ovsdb.Client
+	south  *ovsdb.Client // nil without Options.Southbound
 	status *status
 
 	mu sync.Mutex // one writer at a time: each starts from the other's result
@@ -69,6 +73,16 @@ func Open(opts Options) (*Driver, error) {
 		return nil, fmt.Errorf("northbound database: %w", err)
 	}
 	d.client = client
+	if opts.Southbound == nil {
+		return d, nil
+	}
+	d.south, err = ovsdb.Open(ovsdb.Options{
+		Find: opts.Southbound, TLS: opts.TLS, Dial: opts.Dial, Database: "OVN_Southbound",
+		Tables: map[string][]string{tableChassis: {"name"}, tableChassisPrivate: {"name"}},
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("southbound database: %w", err), client.Close())
+	}
 	return d, nil
 }
 
@@ -76,7 +90,25 @@ func Open(opts Options) (*Driver, error) {
 func (d *Driver) Capabilities() driver.Capabilities { return d.opts.Capabilities }
 
 // Close implements driver.Driver.
-func (d *Driver) Close() error { return d.client.Close() }
+func (d *Driver) Close() error {
+	var err error
+	if d.south != nil {
+		err = d.south.Close()
+	}
+	return errors.Join(err, d.client.Close())
+}
+
+// RemoveHost implements driver.Driver.
+func (d *Driver) RemoveHost(ctx context.Context, host string) error {
+	if d.south == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.opts.Timeout)
+	defer cancel()
+	named := []ovsdb.Condition{{Column: "name", Function: "==", Value: host}}
+	_, err := d.south.Transact(ctx, ovsdb.Delete(tableChassis, named), ovsdb.Delete(tableChassisPrivate, named))
+	return unavailable(err)
+}
 
 // EnsureNetwork implements driver.Driver.
 func (d *Driver) EnsureNetwork(ctx context.Context, n driver.Network) error {

@@ -9,6 +9,9 @@ import (
 
 func keyNetwork(id string) string { return "network/" + id }
 
+// switchPrefix begins the names of logical switches; the network's id follows.
+const switchPrefix = "tropo-"
+
 // owned makes a row of an object.
 func owned(o driver.Object, table, key string, columns ovsdb.Row) row {
 	return row{ref: ref{table, key}, owner: o.String(), columns: columns}
@@ -29,7 +32,7 @@ func renderNetwork(n driver.Network) render {
 			return nil, err
 		}
 		o := driver.Object{Kind: driver.ObjectNetwork, ID: n.ID}
-		ls := owned(o, tableSwitch, keyNetwork(n.ID), ovsdb.Row{"name": "tropo-" + n.ID, "other_config": map[string]string{"mcast_snoop": "false"}})
+		ls := owned(o, tableSwitch, keyNetwork(n.ID), ovsdb.Row{"name": switchPrefix + n.ID, "other_config": map[string]string{"mcast_snoop": "false"}})
 		ls.marks = map[string]string{"tropo:name": n.Name, "tropo:mtu": strconv.Itoa(n.MTU)}
 		p := &plan{rows: []row{ls}}
 		if n.Type == driver.TypeGeneve {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tropocloud/tropo/fault"
@@ -33,7 +34,7 @@ func renderPort(p driver.Port) render {
 			"port_security": nil, "enabled": p.AdminUp, "tag": nil,
 		}).in(tableSwitch, keyNetwork(p.NetworkID))
 		lsp.links = map[string][]ref{"dhcpv4_options": nil, "dhcpv6_options": nil}
-		lsp.marks = map[string]string{"tropo:device_id": p.DeviceID, "tropo:device_owner": p.DeviceOwner}
+		lsp.marks = map[string]string{markDevice: p.DeviceID, markDeviceOwner: p.DeviceOwner, markProject: p.ProjectID}
 		out := &plan{}
 		var problems []string
 		switch p.Kind {
@@ -45,6 +46,7 @@ func renderPort(p driver.Port) render {
 			lsp.columns["type"], lsp.columns["options"], lsp.columns["addresses"] = "router", options, []string{"router"}
 		case driver.KindMetadata:
 			lsp.columns["type"] = "localport"
+			lsp.marks[markPrefixes], lsp.marks[markMTU] = prefixes(p.Addresses), strconv.Itoa(p.MTU)
 		case driver.KindVIF:
 			problems = append(secure(&lsp, p, mac), guestDHCP(v, &lsp, p, out)...)
 			if p.Host != "" {
@@ -56,6 +58,17 @@ func renderPort(p driver.Port) render {
 		out.rows = append(out.rows, lsp)
 		return out, joinInvalid("Port "+p.ID, problems)
 	}
+}
+
+// prefixes writes the addresses with the lengths of their subnets.
+func prefixes(list []driver.PortAddress) string {
+	var out []string
+	for _, a := range list {
+		if p := netip.PrefixFrom(a.IP, a.Bits); a.Bits > 0 && p.IsValid() {
+			out = append(out, p.String())
+		}
+	}
+	return strings.Join(out, " ")
 }
 
 // own writes "MAC IP IP …".

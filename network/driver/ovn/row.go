@@ -41,6 +41,14 @@ const (
 	markSubnet6 = "tropo:subnet6"
 	markDHCP4   = "tropo:dhcp4" // a port's extra DHCP options, as JSON
 	markDHCP6   = "tropo:dhcp6"
+
+	// Of ports, for the metadata service: northd copies them to the
+	// southbound database, where each chassis reads them.
+	markDevice      = "tropo:device_id"
+	markDeviceOwner = "tropo:device_owner"
+	markProject     = "tropo:project_id"
+	markPrefixes    = "tropo:prefixes" // of a metadata port, by space
+	markMTU         = "tropo:mtu"
 )
 
 // Names of the cache's indexes.

@@ -2,6 +2,7 @@ package daemons
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -120,6 +121,35 @@ func (d *Daemons) EnsureProviderAddress(_ context.Context, p netip.Prefix) error
 		return fault.Wrap(fault.Unavailable, err, "The host could not be given the address %s.", p)
 	}
 	return nil
+}
+
+// HostLinked says whether the provider bridge leads to the host and no further.
+func (d *Daemons) HostLinked() bool {
+	return d.conf.ProviderLink == "" && slices.Contains(slices.Collect(maps.Values(d.conf.PhysicalNetworks)), providerBridge)
+}
+
+// SetProviderAddresses gives the host exactly these addresses on the provider
+// bridge.
+func (d *Daemons) SetProviderAddresses(ctx context.Context, list []netip.Prefix) error {
+	if !d.HostLinked() {
+		return nil
+	}
+	link := taken{Name: d.HostLink()}
+	if err := host.InNetns(d.conf.HostNetns, func() error { return describe(&link) }); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "The host's addresses on the provider network are not known.")
+	}
+	var errs []error
+	for _, p := range link.Addresses {
+		if !slices.Contains(list, p) {
+			errs = append(errs, d.RemoveProviderAddress(ctx, p))
+		}
+	}
+	for _, p := range list {
+		if !slices.Contains(link.Addresses, p) {
+			errs = append(errs, d.EnsureProviderAddress(ctx, p))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // RemoveProviderAddress takes such an address away.

@@ -54,6 +54,9 @@ func (d *Daemons) Chassis() string { return d.conf.Chassis }
 // Gateway says whether gateways of routers may be here.
 func (d *Daemons) Gateway() bool { return d.conf.Gateway }
 
+// Encapsulation is the type and this host's address of tunnels.
+func (d *Daemons) Encapsulation() (typ, ip string) { return d.conf.EncapType, d.conf.EncapIP }
+
 // OVSDB is the remote of the switch's database.
 func (d *Daemons) OVSDB() string { return "unix:" + d.run("db.sock") }
 

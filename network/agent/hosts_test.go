@@ -1,0 +1,144 @@
+package agent_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/tropocloud/tropo/network"
+	"github.com/tropocloud/tropo/network/driver"
+	"github.com/tropocloud/tropo/network/manager"
+	"github.com/tropocloud/tropo/network/store"
+)
+
+func (l *lab) report(host string, gateway bool, physical ...string) {
+	l.t.Helper()
+	r := network.HostReport{
+		Host: host, Connected: true, Metadata: true, Gateway: gateway, VIFType: "ovs", Bridge: "br-" + host, DatapathType: "system", PhysicalNetworks: physical,
+	}
+	if _, err := l.m.Report(l.t.Context(), r); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// silence makes a host's agents as old as if it had died.
+func (l *lab) silence(host string) {
+	l.t.Helper()
+	for _, a := range l.agents() {
+		if a.Host != host {
+			continue
+		}
+		if err := l.store.Seen(l.t.Context(), a.ID, a.Heartbeat, a.LastSeen-100); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+func (l *lab) agents() []network.Agent {
+	l.t.Helper()
+	return must[[]network.Agent](l.t)(manager.List[network.Agent](l.t.Context(), l.m, manager.Query{}))
+}
+
+func (l *lab) bind(port, host string) *network.Port {
+	l.t.Helper()
+	c := must[network.Change](l.t)(network.NewChange(map[string]any{"binding:host_id": host, "device_id": "vm", "device_owner": "compute:nova"}))
+	return must[*network.Port](l.t)(l.m.UpdatePort(l.t.Context(), port, c))
+}
+
+// TestBindingNeedsALivingHost: a port is bound as its host wires it, and not
+// at all where no living host does.
+func TestBindingNeedsALivingHost(t *testing.T) {
+	l := newLab(t)
+	w := l.build()
+	if p := l.bind(w.port, "h1"); p.VIFType != "binding_failed" {
+		t.Errorf("on an unknown host: %s", p.VIFType)
+	}
+	l.report("h1", false)
+	// Tried again with any change, as Neutron does.
+	c := must[network.Change](t)(network.NewChange(map[string]any{"description": "again"}))
+	if p := must[*network.Port](t)(l.m.UpdatePort(t.Context(), w.port, c)); p.VIFType != "ovs" || p.VIFDetails["bridge_name"] != "br-h1" || p.VIFDetails["datapath_type"] != "system" {
+		t.Errorf("bound: %s %v", p.VIFType, p.VIFDetails)
+	}
+	l.report("h2", false)
+	l.silence("h2")
+	if p := l.bind(w.port, "h2"); p.VIFType != "binding_failed" {
+		t.Errorf("on a dead host: %s", p.VIFType)
+	}
+	outside := must[*network.Port](t)(l.m.CreatePort(t.Context(), change(t, map[string]any{"network_id": w.ext, "admin_state_up": true, "fixed_ips": []any{}})))
+	if p := l.bind(outside.ID, "h1"); p.VIFType != "binding_failed" {
+		t.Errorf("without the physical network: %s", p.VIFType)
+	}
+	l.report("h3", true, "public")
+	if p := l.bind(outside.ID, "h3"); p.VIFType != "ovs" {
+		t.Errorf("with the physical network: %s", p.VIFType)
+	}
+	types := []string{}
+	for _, a := range l.agents() {
+		if a.Host != "h2" && !l.m.Alive(&a) || a.Host == "h2" && l.m.Alive(&a) {
+			t.Errorf("%s on %s: alive is %t", a.AgentType, a.Host, l.m.Alive(&a))
+		}
+		types = append(types, a.Host+" "+a.AgentType)
+	}
+	slices.Sort(types)
+	want := []string{"h1 " + network.AgentMetadata, "h1 " + network.AgentController, "h2 " + network.AgentMetadata, "h2 " + network.AgentController, "h3 " + network.AgentMetadata, "h3 " + network.AgentGateway}
+	slices.Sort(want)
+	if !slices.Equal(types, want) {
+		t.Errorf("agents %v", types)
+	}
+}
+
+// TestGatewaysFollowHosts: routers' gateways are on all hosts that may have
+// them, spread, and leave one that is drained or removed.
+func TestGatewaysFollowHosts(t *testing.T) {
+	l := newLab(t)
+	w := l.build()
+	a := l.agent()
+	hosts := func() []string {
+		t.Helper()
+		if err := l.settle(a); err != nil {
+			t.Fatal(err)
+		}
+		r, _ := l.driver.Object(driver.Object{Kind: driver.ObjectRouter, ID: w.router}).(driver.Router)
+		if r.Gateway == nil {
+			t.Fatal("no gateway")
+		}
+		return r.Gateway.Hosts
+	}
+	l.report("c1", false, "public")
+	l.report("n1", true, "public")
+	if got := hosts(); !slices.Equal(got, []string{"n1"}) {
+		t.Errorf("one host: %v", got)
+	}
+	l.report("n2", true, "public")
+	l.report("n3", true, "public")
+	three := hosts()
+	if got := slices.Sorted(slices.Values(three)); !slices.Equal(got, []string{"n1", "n2", "n3"}) {
+		t.Errorf("three hosts: %v", three)
+	}
+	drained := three[1]
+	for _, g := range l.agents() {
+		if g.Host == drained && g.AgentType == network.AgentGateway {
+			c := must[network.Change](t)(network.NewChange(map[string]any{"admin_state_up": false}))
+			must[*network.Agent](t)(l.m.UpdateAgent(t.Context(), g.ID, c))
+		}
+	}
+	if got := hosts(); !slices.Equal(got, []string{three[0], three[2]}) {
+		t.Errorf("without the drained %s of %v: %v", drained, three, got)
+	}
+	l.bind(w.port, three[0])
+	for range 2 {
+		if err := l.m.RemoveHost(t.Context(), three[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := hosts(); !slices.Equal(got, []string{three[2]}) {
+		t.Errorf("without the removed %s: %v", three[0], got)
+	}
+	p := must[*network.Port](t)(store.Get[network.Port](t.Context(), l.store, w.port))
+	if p.VIFType != "binding_failed" || p.Status != network.StatusDown {
+		t.Errorf("the port there is %s, %s", p.VIFType, p.Status)
+	}
+	if list := l.agents(); slices.ContainsFunc(list, func(a network.Agent) bool { return a.Host == three[0] }) {
+		t.Errorf("agents %v", list)
+	}
+	l.equal(a)
+}
