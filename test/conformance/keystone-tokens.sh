@@ -1,9 +1,11 @@
 #!/bin/bash
 # Checks that OpenStack's own Keystone (Debian's python3-keystone) and tropo
-# accept each other's Fernet tokens when they share the key repository, and
-# have users and projects of the same ids. Needs root for nothing but apt.
-#   test/conformance/keystone-tokens.sh          uses bin/tropo
+# accept each other's tokens when they share the key repository, and have users
+# and projects of the same ids. Needs root for nothing but apt.
+#   test/conformance/keystone-tokens.sh [fernet|jws]     uses bin/tropo
 set -euo pipefail
+provider=${1:-fernet}
+case $provider in fernet | jws) ;; *) echo "usage: $0 [fernet|jws]" >&2; exit 2 ;; esac
 cd "$(dirname "$0")/../.."
 export PATH=/usr/bin:/bin:/usr/sbin:/sbin PYTHONWARNINGS=ignore
 command -v keystone-manage >/dev/null || { echo "apt-get install python3-keystone python3-requests" >&2; exit 2; }
@@ -13,12 +15,13 @@ tropo_port=$(port) keystone_port=$(port) pids=
 cleanup() {
   for p in $pids; do kill "$p" 2>/dev/null || true; done
   wait 2>/dev/null || true
-  bin/tropo down --state "$work/tropo" >/dev/null 2>&1 || true
+  ${TROPO:-bin/tropo} down --state "$work/tropo" >/dev/null 2>&1 || true
   rm -rf "$work"
 }
 trap cleanup EXIT
 
-TROPO_ADMIN_PASSWORD=shared-secret bin/tropo up --state "$work/tropo" --listen "127.0.0.1:$tropo_port" >"$work/tropo.log" 2>&1 &
+printf '[identity.token]\nprovider = %s\n' "$provider" >"$work/tropo.conf"
+TROPO_ADMIN_PASSWORD=shared-secret ${TROPO:-bin/tropo} up --roles control --state "$work/tropo" --config "$work/tropo.conf" --listen "127.0.0.1:$tropo_port" >"$work/tropo.log" 2>&1 &
 pids="$pids $!"
 for _ in $(seq 300); do grep -q '^ready' "$work/tropo.log" && break; sleep 0.1; done
 grep -q '^ready' "$work/tropo.log" || { cat "$work/tropo.log"; exit 1; }
@@ -28,8 +31,13 @@ cat >"$work/keystone.conf" <<EOF
 log_file = $work/keystone.log
 [database]
 connection = sqlite:///$work/keystone.db
+[token]
+provider = $provider
 [fernet_tokens]
 key_repository = $work/tropo/fernet-keys
+[jwt_tokens]
+jws_private_key_repository = $work/tropo/jws-keys/private
+jws_public_key_repository = $work/tropo/jws-keys/public
 [credential]
 key_repository = $work/credential-keys
 [fernet_receipts]
@@ -41,7 +49,6 @@ mkdir "$work/credential-keys" "$work/receipt-keys"
 manage() { keystone-manage --config-file "$work/keystone.conf" "$@" 2>>"$work/manage.log"; }
 manage db_sync
 manage credential_setup --keystone-user root --keystone-group root
-manage create_jws_keypair >/dev/null 2>&1 || true
 cp "$work"/credential-keys/* "$work/receipt-keys/"
 manage bootstrap --bootstrap-password shared-secret --bootstrap-region-id RegionOne --bootstrap-public-url "http://127.0.0.1:$keystone_port/v3"
 OS_KEYSTONE_CONFIG_FILES="$work/keystone.conf" OS_KEYSTONE_CONFIG_DIR="$work" keystone-wsgi-public --host 127.0.0.1 --port "$keystone_port" -- --config-file "$work/keystone.conf" >"$work/wsgi.log" 2>&1 &
