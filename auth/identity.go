@@ -72,6 +72,7 @@ type Identity struct {
 	AppCredUnrestrict  bool
 	AccessRules        []AccessRule // nil: none; non-nil: only these requests
 	IsDomainProject    bool
+	AdminProject       *bool // whether the project stands for the whole cloud; nil: the cloud has no such
 	PasswordExpiresAt  *time.Time
 	Service            *Identity // who carries the request (X-Service-Token)
 	ValidatedFromCache bool      // for the birth timeline: no call was needed
@@ -130,8 +131,12 @@ func (i *Identity) Creds() policy.Creds {
 		ProjectID: i.Project.ID, ProjectDomainID: i.ProjectDomain.ID,
 		DomainID: i.Domain.ID, Roles: i.RoleNames(), IsAdmin: i.IsAdmin(),
 	}
+	c.TokenDocument = i.tokenDocument
 	if i.System {
 		c.SystemScope = "all"
+	}
+	if i.AdminProject != nil {
+		c.Extra = map[string]any{"is_admin_project": *i.AdminProject}
 	}
 	if s := i.Service; s != nil {
 		c.ServiceUserID, c.ServiceUserDomainID = s.User.ID, s.UserDomain.ID

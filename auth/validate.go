@@ -98,6 +98,7 @@ func ParseToken(body []byte) (*Identity, error) {
 			Domain   *domain         `json:"domain"`
 			System   map[string]bool `json:"system"`
 			IsDomain bool            `json:"is_domain"`
+			IsAdmin  *bool           `json:"is_admin_project"`
 			Roles    []Ref           `json:"roles"`
 			Methods  []string        `json:"methods"`
 			AuditIDs []string        `json:"audit_ids"`
@@ -125,7 +126,7 @@ func ParseToken(body []byte) (*Identity, error) {
 	id := &Identity{
 		User: t.User.Ref, UserDomain: t.User.Domain, PasswordExpiresAt: t.User.PasswordExpiresAt,
 		Roles: t.Roles, Methods: t.Methods, AuditIDs: t.AuditIDs, IssuedAt: t.Issued, ExpiresAt: t.Expires,
-		Catalog: t.Catalog, System: t.System["all"], IsDomainProject: t.IsDomain,
+		Catalog: t.Catalog, System: t.System["all"], IsDomainProject: t.IsDomain, AdminProject: t.IsAdmin,
 	}
 	if t.Project != nil {
 		id.Project, id.ProjectDomain = t.Project.Ref, t.Project.Domain

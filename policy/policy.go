@@ -55,6 +55,9 @@ type Creds struct {
 	// Token is the token's document for dotted names such as
 	// token.project.domain.id.
 	Token map[string]any
+	// TokenDocument makes Token when a check first asks for it; nil: Token is
+	// all there is.
+	TokenDocument func() map[string]any
 	// Extra holds whatever else a service's checks ask for.
 	Extra map[string]any
 }
@@ -94,6 +97,9 @@ func (c *Creds) lookup(key string) (any, bool) {
 		return v, true
 	}
 	if rest, ok := strings.CutPrefix(key, "token."); ok {
+		if c.Token == nil && c.TokenDocument != nil {
+			c.Token = c.TokenDocument()
+		}
 		return dig(c.Token, rest)
 	}
 	if key == "is_admin_project" { // the default of oslo.context
@@ -143,7 +149,8 @@ func (t Target) lookup(key string) (any, bool) {
 	return nil, false
 }
 
-// dig looks key up in m, whole first, then split at each dot.
+// dig looks key up in m, whole first, then split at each dot. Of a list of
+// documents it finds what each of them has.
 func dig(m map[string]any, key string) (any, bool) {
 	if v, ok := m[key]; ok {
 		return v, true
@@ -164,6 +171,16 @@ func dig(m map[string]any, key string) (any, bool) {
 		case map[string]string:
 			if v, ok := next[key[i+1:]]; ok {
 				return v, true
+			}
+		case []map[string]any:
+			var all []any
+			for _, e := range next {
+				if v, ok := dig(e, key[i+1:]); ok {
+					all = append(all, v)
+				}
+			}
+			if len(all) > 0 {
+				return all, true
 			}
 		}
 	}
