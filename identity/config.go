@@ -89,6 +89,11 @@ type Config struct {
 
 	SAML SAMLConfig `config:"saml"`
 
+	Resource struct {
+		AdminProjectName       string `config:"admin_project_name" default:"" help:"A project whose tokens say is_admin_project, for policies; empty: none."`
+		AdminProjectDomainName string `config:"admin_project_domain_name" default:"" help:"The domain of that project; empty: none."`
+	} `config:"resource"`
+
 	TokenlessAuth struct {
 		TrustedIssuers  []string `config:"trusted_issuer" type:"multi" help:"Names of the issuers whose client certificates stand for a token; none: no certificate does."`
 		Protocol        string   `config:"protocol" default:"x509" help:"The federation protocol whose mapping tells the user of a certificate."`

@@ -24,6 +24,9 @@ type Token struct {
 	ProjectDomain *Project
 	Domain        *Project
 	System        bool
+	// AdminProject tells whether Project is the one that stands for the whole
+	// cloud; nil where none is configured.
+	AdminProject *bool
 
 	Roles   []Role
 	Catalog []CatalogEntry

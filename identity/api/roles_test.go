@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/tropocloud/tropo/db/dbtest"
+	"github.com/tropocloud/tropo/identity"
 )
 
 // persona is a token of a new user with a role on a target
@@ -130,5 +131,25 @@ func TestListsEndAtTheDomain(t *testing.T) {
 	}
 	if got, _ := c.must(200, "GET", "/v3/users/"+own["user_id"]+"/groups", token, nil)["groups"].([]any); len(got) != 0 {
 		t.Errorf("groups of other domains: %v", got)
+	}
+}
+
+// Where a project stands for the cloud its tokens say so, and those of other
+// projects say that they do not.
+func TestAdminProject(t *testing.T) {
+	c := newCloud(t, dbtest.New(t), func(cfg *identity.Config) {
+		cfg.Resource.AdminProjectName, cfg.Resource.AdminProjectDomainName = "admin", "Default"
+	})
+	user, project := c.team("u")
+	for token, want := range map[string]any{c.admin: true, c.login(user, "pw", inProject(project)): false, c.login(user, "pw", nil): nil} {
+		for range 2 { // the second is remembered
+			if got := c.must(200, "GET", "/v3/auth/tokens", c.admin, nil, "X-Subject-Token", token)["token"].(doc)["is_admin_project"]; got != want {
+				t.Errorf("is_admin_project: %v, want %v", got, want)
+			}
+		}
+		id, err := c.m.Validate(t.Context(), token)
+		if err != nil || (id.AdminProject == nil) != (want == nil) {
+			t.Errorf("%v %v", id, err)
+		}
 	}
 }

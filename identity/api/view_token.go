@@ -49,6 +49,9 @@ func viewToken(t *identity.Token) doc {
 	case t.Project != nil:
 		out["project"] = doc{"id": t.Project.ID, "name": t.Project.Name, "domain": pair(t.ProjectDomain)}
 		out["is_domain"] = t.Project.IsDomain
+		if t.AdminProject != nil {
+			out["is_admin_project"] = *t.AdminProject
+		}
 	case t.Domain != nil:
 		out["domain"] = pair(t.Domain)
 	case t.System:

@@ -75,5 +75,5 @@ func (a *API) websso(r *rest.Request) (any, error) {
 	if err := webssoPage.Execute(&b, struct{ Origin, Token string }{origin, text}); err != nil {
 		return nil, err
 	}
-	return &rest.Response{Status: http.StatusOK, Body: b.Bytes(), Header: http.Header{"Content-Type": {"text/html; charset=utf-8"}, "Cache-Control": {"no-store"}}}, nil
+	return &rest.Response{Status: http.StatusOK, Body: b.Bytes(), Header: http.Header{"Content-Type": {"text/html; charset=utf-8"}, "Cache-Control": {"no-store"}, "Referrer-Policy": {"no-referrer"}, "X-Frame-Options": {"DENY"}}}, nil
 }

@@ -3,7 +3,9 @@ package manager
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tropocloud/tropo/fault"
@@ -25,15 +27,29 @@ func (m *Manager) TrustedProxy(secret string) bool {
 	return want != "" && equal(want, secret)
 }
 
-// TrustedDashboard refuses an address that is not configured as a dashboard.
+// TrustedDashboard refuses an address that is not configured as a dashboard, to
+// the letter but for the case of the host's name.
 func (m *Manager) TrustedDashboard(origin string) error {
 	if origin == "" {
 		return fault.Invalidf("Request must have an origin query parameter")
 	}
-	if !slices.Contains(m.cfg.Federation.TrustedDashboards, origin) {
+	if !slices.ContainsFunc(m.cfg.Federation.TrustedDashboards, func(d string) bool { return lowerHost(d) == lowerHost(origin) }) {
 		return fault.New(fault.Unauthenticated, "%s is not a trusted dashboard host", origin)
 	}
 	return nil
+}
+
+// lowerHost writes the scheme and the host's name of an address in lower case.
+func lowerHost(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	n := len(u.Scheme) + len("://") + len(u.Host)
+	if u.User != nil || u.Host == "" || n > len(address) {
+		return address
+	}
+	return strings.ToLower(address[:n]) + address[n:]
 }
 
 // ProviderOf finds the provider of an assertion by its remote id, in the

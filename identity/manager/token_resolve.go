@@ -117,7 +117,7 @@ func (m *Manager) recall(t *identity.Token, p *token.Payload, generation int64) 
 		return false
 	}
 	t.User, t.UserDomain, t.PasswordExpiresAt = k.token.User, k.token.UserDomain, k.token.PasswordExpiresAt
-	t.Project, t.ProjectDomain, t.Domain = k.token.Project, k.token.ProjectDomain, k.token.Domain
+	t.Project, t.ProjectDomain, t.Domain, t.AdminProject = k.token.Project, k.token.ProjectDomain, k.token.Domain, k.token.AdminProject
 	t.Roles, t.Catalog = k.token.Roles, k.token.Catalog
 	t.ShareWith(k.token)
 	return true
@@ -172,7 +172,12 @@ func (m *Manager) activeProject(ctx context.Context, id string) (p, domain *iden
 func (m *Manager) resolveScope(ctx context.Context, t *identity.Token, p *token.Payload) (err error) {
 	switch {
 	case p.ProjectID != "":
-		t.Project, t.ProjectDomain, err = m.activeProject(ctx, p.ProjectID)
+		if t.Project, t.ProjectDomain, err = m.activeProject(ctx, p.ProjectID); err != nil {
+			return err
+		}
+		if c := &m.cfg.Resource; c.AdminProjectName != "" && c.AdminProjectDomainName != "" {
+			t.AdminProject = ptr(t.Project.Name == c.AdminProjectName && t.ProjectDomain.Name == c.AdminProjectDomainName)
+		}
 	case p.DomainID != "":
 		if t.Domain, err = m.store.Projects.Get(ctx, p.DomainID); err != nil {
 			return notFoundAs(err, "the domain is gone")

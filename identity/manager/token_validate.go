@@ -220,7 +220,7 @@ func toIdentity(t *identity.Token) *auth.Identity {
 		User: auth.Ref{ID: t.User.ID, Name: t.User.Name}, UserDomain: ref(t.UserDomain),
 		Project: ref(t.Project), ProjectDomain: ref(t.ProjectDomain), Domain: ref(t.Domain), System: t.System,
 		Methods: t.Methods, AuditIDs: t.AuditIDs, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt, PasswordExpiresAt: t.PasswordExpiresAt,
-		IsDomainProject: t.Project != nil && t.Project.IsDomain,
+		IsDomainProject: t.Project != nil && t.Project.IsDomain, AdminProject: t.AdminProject,
 	}
 	c := commonOf(t)
 	id.Roles, id.Catalog = c.roles, c.catalog
