@@ -77,6 +77,9 @@ func (c *Cache) Validate(ctx context.Context, token string) (*Identity, error) {
 }
 
 func (c *Cache) put(key [32]byte, id *Identity, epoch uint64) {
+	if id.Volatile {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.epoch != epoch { // flushed while the answer was under way

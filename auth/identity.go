@@ -75,6 +75,9 @@ type Identity struct {
 	AdminProject       *bool // whether the project stands for the whole cloud; nil: the cloud has no such
 	PasswordExpiresAt  *time.Time
 	Service            *Identity // who carries the request (X-Service-Token)
+	// Volatile says that the answer must not be remembered: what it rests on
+	// can end without anybody being told (a user of a directory).
+	Volatile           bool
 	ValidatedFromCache bool      // for the birth timeline: no call was needed
 }
 

@@ -78,6 +78,7 @@ func (r *Remote) ask(ctx context.Context, own, token string) (*Identity, int, er
 		return nil, 0, err
 	}
 	id.Token = token
+	id.Volatile = strings.Contains(res.Header.Get("Cache-Control"), "no-store")
 	return id, res.StatusCode, nil
 }
 
