@@ -21,6 +21,8 @@ const (
 	MethodDetach      = "detach_interface" // InterfaceRequest
 	MethodSnapshot    = "snapshot"         // SnapshotRequest
 	MethodResize      = "resize"           // ResizeRequest
+	MethodRescue      = "rescue"           // RescueRequest → GuestInfo
+	MethodUnrescue    = "unrescue"         // GuestRequest → GuestInfo
 )
 
 // The methods of the manager, called by agents.
@@ -113,6 +115,16 @@ type InterfaceRequest struct {
 type SnapshotRequest struct {
 	ServerID string `json:"server_id"`
 	ImageID  string `json:"image_id"`
+}
+
+// RescueRequest restarts a guest from another image's disk, with its own beside
+// it.
+type RescueRequest struct {
+	ServerID   string `json:"server_id"`
+	ImageID    string `json:"image_id"`
+	KernelID   string `json:"kernel_id,omitempty"`
+	RamdiskID  string `json:"ramdisk_id,omitempty"`
+	KernelArgs string `json:"kernel_args,omitempty"`
 }
 
 // ResizeRequest gives a stopped guest another size.

@@ -16,6 +16,7 @@ const (
 	StateSuspended        VMState = "suspended"
 	StateStopped          VMState = "stopped"
 	StateResized          VMState = "resized"
+	StateRescued          VMState = "rescued"
 	StateSoftDeleted      VMState = "soft-delete"
 	StateDeleted          VMState = "deleted"
 	StateError            VMState = "error"
@@ -44,6 +45,8 @@ const (
 	TaskSuspending      TaskState = "suspending"
 	TaskResuming        TaskState = "resuming"
 	TaskRebuilding      TaskState = "rebuilding"
+	TaskRescuing        TaskState = "rescuing"
+	TaskUnrescuing      TaskState = "unrescuing"
 	TaskSnapshot        TaskState = "image_snapshot"
 	TaskUploading       TaskState = "image_uploading"
 	TaskResizePrep      TaskState = "resize_prep"
@@ -207,7 +210,7 @@ func Status(vm VMState, task TaskState) string {
 
 var statusWords = map[VMState]string{
 	StateBuilding: "BUILD", StateActive: "ACTIVE", StatePaused: "PAUSED", StateSuspended: "SUSPENDED",
-	StateStopped: "SHUTOFF", StateResized: "VERIFY_RESIZE", StateSoftDeleted: "SOFT_DELETED", StateDeleted: "DELETED",
+	StateStopped: "SHUTOFF", StateResized: "VERIFY_RESIZE", StateRescued: "RESCUE", StateSoftDeleted: "SOFT_DELETED", StateDeleted: "DELETED",
 	StateError: "ERROR", StateShelved: "SHELVED", StateShelvedOffloaded: "SHELVED_OFFLOADED",
 }
 
@@ -227,7 +230,7 @@ func StatesOf(status string) (vms []VMState, tasks []TaskState, ok bool) {
 		return []VMState{StateActive, StateStopped}, []TaskState{TaskResizePrep, TaskResizeFinish}, true
 	case "REVERT_RESIZE":
 		return []VMState{StateResized}, []TaskState{TaskResizeRevert}, true
-	case "MIGRATING", "PASSWORD", "RESCUE":
+	case "MIGRATING", "PASSWORD":
 		return nil, []TaskState{"none of ours"}, true
 	}
 	for vm, word := range statusWords {

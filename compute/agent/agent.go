@@ -58,6 +58,7 @@ type Agent struct {
 	all     bool                         // the next look tells all guests
 	clock   int                          // counts spawns
 	spawned map[string]int               // when guests were made, by clock
+	strays  []driver.Stray               // as last seen
 }
 
 // New makes an agent over a driver that works.
@@ -134,6 +135,8 @@ func (a *Agent) mux() *bus.Mux {
 	bus.Handle(m, compute.MethodDetach, a.detachInterface)
 	bus.Handle(m, compute.MethodSnapshot, a.snapshot)
 	bus.Handle(m, compute.MethodResize, a.resize)
+	bus.Handle(m, compute.MethodRescue, a.rescue)
+	bus.Handle(m, compute.MethodUnrescue, a.unrescue)
 	a.handleFacts(m)
 	return m
 }

@@ -143,3 +143,31 @@ func (a *Agent) detachInterface(ctx context.Context, in compute.InterfaceRequest
 func (a *Agent) resize(ctx context.Context, in compute.ResizeRequest) (struct{}, error) {
 	return struct{}{}, a.o.Driver.Resize(ctx, in.ServerID, flavor(in.Flavor))
 }
+
+// rescue restarts a guest from another image's disk.
+func (a *Agent) rescue(ctx context.Context, in compute.RescueRequest) (compute.GuestInfo, error) {
+	ctx, end := a.cancellable(ctx, in.ServerID)
+	defer end()
+	var spec driver.Spec
+	err := a.images(ctx, compute.SpawnRequest{ServerID: in.ServerID, ImageID: in.ImageID, KernelID: in.KernelID, RamdiskID: in.RamdiskID}, &spec)
+	if err == nil {
+		err = a.allowed(ctx, in.ServerID, "")
+	}
+	if err == nil {
+		err = a.o.Driver.Rescue(ctx, in.ServerID, driver.Rescue{Image: spec.Image, Kernel: spec.Kernel, Ramdisk: spec.Ramdisk, KernelArgs: in.KernelArgs})
+	}
+	if err != nil {
+		return compute.GuestInfo{}, gone(ctx, err)
+	}
+	return a.info(ctx, in.ServerID)
+}
+
+func (a *Agent) unrescue(ctx context.Context, in compute.GuestRequest) (compute.GuestInfo, error) {
+	if err := a.allowed(ctx, in.ServerID, ""); err != nil {
+		return compute.GuestInfo{}, err
+	}
+	if err := a.o.Driver.Unrescue(ctx, in.ServerID); err != nil {
+		return compute.GuestInfo{}, err
+	}
+	return a.info(ctx, in.ServerID)
+}

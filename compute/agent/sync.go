@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/tropocloud/tropo/compute"
@@ -100,7 +101,7 @@ func (a *Agent) sync(ctx context.Context, start bool) error {
 	used := map[string]bool{}
 	for _, i := range list {
 		in.Guests = append(in.Guests, guestInfo(i))
-		used[i.ImageID] = true
+		used[i.ImageID], used[i.RescueID] = true, true
 	}
 	if a.due(start) {
 		in.Guests = a.withStrays(ctx, in.Guests)
@@ -129,6 +130,9 @@ func (a *Agent) withStrays(ctx context.Context, guests []compute.GuestInfo) []co
 		a.o.Log.LogAttrs(ctx, slog.LevelInfo, "the host's strays were not looked for", slog.String("host", a.o.Host), slog.String("error", err.Error()))
 		return guests
 	}
+	a.mu.Lock()
+	a.strays = strays
+	a.mu.Unlock()
 	seen := map[string]bool{"": true}
 	for _, g := range guests {
 		seen[g.ServerID] = true
@@ -237,11 +241,12 @@ func (a *Agent) tell(ctx context.Context, in compute.GuestsReport, at int) error
 			continue
 		}
 		a.o.Log.LogAttrs(ctx, slog.LevelInfo, "destroying a guest that was deleted or moved while this host was away", slog.String("server", id))
-		err := a.o.Driver.Destroy(ctx, id, false)
+		err := a.remove(ctx, id)
 		if err != nil {
 			a.failed(ctx, "a guest could not be destroyed", id, err)
 		}
-		a.wantGuests(err == nil) // so that the manager knows
+		there := slices.ContainsFunc(in.Guests, func(g compute.GuestInfo) bool { return g.ServerID == id && g.Exists })
+		a.wantGuests(err == nil && there) // so that the manager knows
 	}
 	for _, id := range answer.Start {
 		a.o.Log.LogAttrs(ctx, slog.LevelInfo, "starting a guest that ran before the host went down", slog.String("server", id))
@@ -250,6 +255,29 @@ func (a *Agent) tell(ctx context.Context, in compute.GuestsReport, at int) error
 		}
 	}
 	return ctx.Err()
+}
+
+// remove destroys a guest and what else the host has of it.
+func (a *Agent) remove(ctx context.Context, id string) error {
+	if err := a.o.Driver.Destroy(ctx, id, false); err != nil {
+		return err
+	}
+	d, ok := a.o.Driver.(driver.Strays)
+	if !ok {
+		return nil
+	}
+	a.mu.Lock()
+	strays := slices.Clone(a.strays)
+	a.mu.Unlock()
+	for _, s := range strays {
+		if s.ServerID != id {
+			continue
+		}
+		if err := d.RemoveStray(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *Agent) failed(ctx context.Context, what, id string, err error) {

@@ -39,6 +39,30 @@ func (a *api) evacuate(r *rest.Request) (any, error) {
 	return m{"adminPass": pass}, nil
 }
 
+// rescue restarts a server from another image's disk. The password is answered
+// as ever; the image decides whether its guest takes it from the metadata.
+func (a *api) rescue(r *rest.Request) (any, error) {
+	var in struct {
+		Rescue struct {
+			Pass  string `json:"adminPass"`
+			Image string `json:"rescue_image_ref"`
+		} `json:"rescue"`
+	}
+	if err := r.Decode(&in); err != nil {
+		return nil, err
+	}
+	if err := a.m.RescueServer(r.Context(), serverOf(r), in.Rescue.Image); err != nil {
+		return nil, err
+	}
+	if in.Rescue.Pass == "" {
+		in.Rescue.Pass = manager.NewPassword()
+	}
+	if !a.m.Config().AdminPassword {
+		return m{}, nil
+	}
+	return m{"adminPass": in.Rescue.Pass}, nil
+}
+
 // serverMigrations are a server's live migrations under way: there are none.
 func (a *api) serverMigrations(*rest.Request) (any, error) { return m{"migrations": []m{}}, nil }
 

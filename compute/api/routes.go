@@ -63,6 +63,8 @@ func (a *api) actionRoutes() []rest.Route {
 		act("unlock", "os-lock-server:unlock", plain, a.unlock),
 		act("createImage", "servers:create_image", "createImage", a.createImage),
 		act("rebuild", "servers:rebuild", "rebuild", a.rebuild),
+		act("rescue", "os-rescue", "rescue", a.rescue, rest.Status(http.StatusOK)),
+		act("unrescue", "os-unrescue", plain, a.plain(m.UnrescueServer)),
 		act("evacuate", "os-evacuate", "evacuate", a.evacuate, rest.Status(http.StatusOK)),
 		act("resize", "servers:resize", "resize", a.resize),
 		act("confirmResize", "servers:confirm_resize", plain, a.plain(m.ConfirmResize), rest.Status(http.StatusNoContent)),

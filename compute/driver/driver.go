@@ -91,6 +91,13 @@ type Driver interface {
 	// root disk. Shrinking the disk is refused as fault.Invalid.
 	Resize(ctx context.Context, id string, f Flavor) error
 
+	// Rescue restarts the guest from another image's disk, which comes first;
+	// its own root disk is the second one. It is so until Unrescue, whatever
+	// power operations come between.
+	Rescue(ctx context.Context, id string, r Rescue) error
+	// Unrescue removes the rescue disk and restarts the guest from its own.
+	Unrescue(ctx context.Context, id string) error
+
 	// Events tells what guests do by themselves. It is a nudge: events are
 	// dropped when nobody reads, and those from before the driver started
 	// are missing, so the agent compares with List now and then. The channel
@@ -181,6 +188,7 @@ type Info struct {
 	MemoryMiB int
 	CPUTime   time.Duration // processor time used since the last start
 	ImageID   string        // whose cached data the root disk is based on
+	RescueID  string        // of the image that it is rescued with; empty: it is not
 	VIFs      []VIF
 }
 

@@ -49,6 +49,25 @@ type Image struct {
 	VirtualSize int64  // bytes
 }
 
+// Rescue is what a guest is booted from to repair its own disk.
+type Rescue struct {
+	Image Image
+	// Kernel, Ramdisk and KernelArgs as in Spec; Kernel empty: from the
+	// image's disk, whatever the guest boots from otherwise.
+	Kernel, Ramdisk, KernelArgs string
+}
+
+// Validate checks r as Spec.Validate does.
+func (r Rescue) Validate() error {
+	if r.Image.Path != "" && !imageFormats[r.Image.Format] {
+		return fault.Invalidf("The image format %q cannot be booted.", r.Image.Format)
+	}
+	if r.Ramdisk != "" && r.Kernel == "" {
+		return fault.Invalidf("A ramdisk needs a kernel.")
+	}
+	return nil
+}
+
 // VIF is a network interface, as the port's binding describes it.
 type VIF struct {
 	PortID string

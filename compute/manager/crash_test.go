@@ -36,6 +36,9 @@ func stories() []story {
 		{saga: "server-rebuild", act: m{"rebuild": m{"imageRef": computetest.ImageID}}, want: "ACTIVE"},
 		{saga: "server-evacuate", before: []string{"down"}, act: m{"evacuate": m{"onSharedStorage": false}}, want: "ACTIVE"},
 		{saga: "server-evacuate", undo: true, before: []string{"down"}, act: m{"evacuate": m{"onSharedStorage": false}}, want: "ERROR", fail: "Spawn", last: "guest"},
+		{saga: "server-rescue", act: m{"rescue": nil}, want: "RESCUE"},
+		{saga: "server-rescue", undo: true, act: m{"rescue": nil}, want: "ERROR", fail: "Rescue", last: "guest"},
+		{saga: "server-unrescue", before: []string{"rescue"}, act: m{"unrescue": nil}, want: "ACTIVE"},
 		{saga: "server-resize", act: resize, want: "VERIFY_RESIZE"},
 		{saga: "server-resize", undo: true, act: resize, want: "ACTIVE", fail: "Resize", last: "guest"},
 		{saga: "server-resize-confirm", before: []string{"resize"}, act: m{"confirmResize": nil}, want: "ACTIVE"},
@@ -166,6 +169,9 @@ func prepare(t *testing.T, c *computetest.Cloud, st story, more m) string {
 		case "resize":
 			c.Must(202, computetest.Member, "", "POST", "/v2.1/servers/"+id+"/action", m{"resize": m{"flavorRef": "2"}})
 			c.Status(id, "VERIFY_RESIZE")
+		case "rescue":
+			c.Must(200, computetest.Member, "", "POST", "/v2.1/servers/"+id+"/action", m{"rescue": nil})
+			c.Status(id, "RESCUE")
 		case "down":
 			c.Must(200, computetest.Admin, "2.11", "PUT", "/v2.1/os-services/force-down", m{"binary": "nova-compute", "host": hostOf(c, id), "forced_down": true})
 		case "shelve":

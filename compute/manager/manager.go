@@ -69,6 +69,7 @@ func New(_ context.Context, o Options) (*Manager, error) {
 	m.registerPower()
 	m.registerRebuild()
 	m.registerEvacuate()
+	m.registerRescue()
 	m.registerResize()
 	m.registerSnapshot()
 	m.registerShelve()

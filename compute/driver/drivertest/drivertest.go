@@ -56,6 +56,7 @@ func Run(t *testing.T, h Harness) {
 		{"KeepDisks", testKeepDisks},
 		{"Resize", testResize},
 		{"Snapshot", testSnapshot},
+		{"Rescue", testRescue},
 		{"Consoles", testConsoles},
 		{"Diagnostics", testDiagnostics},
 		{"Interfaces", testInterfaces},
@@ -365,6 +366,37 @@ func testResize(t *testing.T, s *suite) {
 	if info.VCPUs != 2 || info.MemoryMiB != 96 {
 		t.Errorf("got %+v", info)
 	}
+}
+
+func testRescue(t *testing.T, s *suite) {
+	ctx := t.Context()
+	spec := s.spawn()
+	img := s.h.Image
+	img.ID = uuid.NewString()
+	r := driver.Rescue{Image: img}
+	bad := driver.Rescue{Image: img, Ramdisk: "ramdisk"}
+	s.refused(s.d.Rescue(ctx, spec.ID, bad), fault.Invalid, "a ramdisk without kernel")
+	s.refused(s.d.Rescue(ctx, uuid.NewString(), r), fault.NotFound, "rescue an unknown guest")
+	for range 2 {
+		s.check(s.d.Rescue(ctx, spec.ID, r), "rescue")
+		if info := s.state(spec.ID, driver.StateRunning); info.RescueID != img.ID || info.ImageID != s.h.Image.ID {
+			t.Errorf("rescued: %+v", info)
+		}
+	}
+	s.check(s.d.PowerOff(ctx, spec.ID, 0), "power off")
+	s.check(s.d.PowerOn(ctx, spec.ID), "power on")
+	if info := s.state(spec.ID, driver.StateRunning); info.RescueID != img.ID {
+		t.Errorf("after a power cycle: %+v", info)
+	}
+	for range 2 {
+		s.check(s.d.Unrescue(ctx, spec.ID), "unrescue")
+		if info := s.state(spec.ID, driver.StateRunning); info.RescueID != "" {
+			t.Errorf("unrescued: %+v", info)
+		}
+	}
+	s.check(s.d.PowerOff(ctx, spec.ID, 0), "power off")
+	s.check(s.d.Rescue(ctx, spec.ID, r), "rescue a stopped guest")
+	s.state(spec.ID, driver.StateRunning)
 }
 
 func testSnapshot(t *testing.T, s *suite) {

@@ -54,6 +54,7 @@ type guest struct {
 	State   driver.State
 	Started time.Time
 	Console []string
+	Rescue  string // the image that it is rescued with
 }
 
 // New makes the host, with the guests that conf.Dir holds.
@@ -185,7 +186,7 @@ func (f *Fake) List(ctx context.Context) ([]driver.Info, error) {
 func (g *guest) info() driver.Info {
 	return driver.Info{
 		ID: g.Spec.ID, Name: g.Spec.Name, State: g.State, VCPUs: g.Spec.Flavor.VCPUs,
-		MemoryMiB: g.Spec.Flavor.MemoryMiB, ImageID: g.Spec.Image.ID, VIFs: append([]driver.VIF(nil), g.Spec.VIFs...),
+		MemoryMiB: g.Spec.Flavor.MemoryMiB, ImageID: g.Spec.Image.ID, RescueID: g.Rescue, VIFs: append([]driver.VIF(nil), g.Spec.VIFs...),
 	}
 }
 

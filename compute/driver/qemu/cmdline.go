@@ -55,7 +55,7 @@ func commandLine(def *definition, l launch) []string {
 	if l.incoming {
 		args = append(args, "-incoming", "defer")
 	}
-	args = append(args, kernelLine(s)...)
+	args = append(args, kernelLine(def)...)
 	args = append(args, chardevs()...)
 	args = append(args, rootPorts(def.RootPorts)...)
 	args = append(args,
@@ -76,7 +76,11 @@ func commandLine(def *definition, l launch) []string {
 	return args
 }
 
-func kernelLine(s driver.Spec) []string {
+func kernelLine(def *definition) []string {
+	s := def.Spec
+	if r := def.Rescue; r != nil {
+		s.Kernel, s.Ramdisk, s.KernelArgs = r.Kernel, r.Ramdisk, r.KernelArgs
+	}
 	if s.Kernel == "" {
 		return nil
 	}

@@ -20,12 +20,27 @@ const (
 	swapNode      = "swap0"
 	configNode    = "config"
 	cdromNode     = "cdrom"
+	rescueNode    = "rescue"
 )
 
 // disks returns the drives in the order in which the guest names them.
 func disks(def *definition, dir string) []disk {
 	s := def.Spec
-	all := []disk{virtio(rootNode, rootChain(def, dir), 1, false)}
+	var all []disk
+	rootBoots, cd := 1, def.Base
+	if def.BaseFormat != isoFormat {
+		cd = ""
+	}
+	if r := def.Rescue; r != nil {
+		rootBoots = 0
+		if r.BaseFormat == isoFormat {
+			cd = r.Base
+		} else {
+			cd = ""
+			all = append(all, virtio(rescueNode, chain(rescueNode, filepath.Join(dir, rescueFile), r.Base, r.BaseFormat), 1, false))
+		}
+	}
+	all = append(all, virtio(rootNode, chain(rootNode, filepath.Join(dir, rootFile), def.Base, def.BaseFormat), rootBoots, false))
 	if s.Flavor.EphemeralGiB > 0 {
 		all = append(all, virtio(ephemeralNode, rawNode(ephemeralNode, filepath.Join(dir, ephemeralFile)), 0, false))
 	}
@@ -36,32 +51,36 @@ func disks(def *definition, dir string) []disk {
 		node := readOnly(rawNode(configNode, filepath.Join(dir, configFile)))
 		all = append(all, virtio(configNode, node, 0, true))
 	}
-	if def.BaseFormat == isoFormat {
+	if cd != "" {
 		all = append(all, disk{
-			id: cdromNode, node: readOnly(rawNode(cdromNode, def.Base)),
+			id: cdromNode, node: readOnly(rawNode(cdromNode, cd)),
 			device: properties{"driver": "ide-cd", "id": "dev-" + cdromNode, "bus": "ide.0", "drive": cdromNode, "bootindex": 2},
 		})
 	}
 	return all
 }
 
-// rootChain names the format of each file of the root disk's chain and where it
-// ends: nothing is taken from headers, neither by guessing a format nor by
-// following a backing file that the image names itself.
-func rootChain(def *definition, dir string) properties {
+// chain names the format of each file of a disk's chain and where it ends:
+// nothing is taken from headers, neither by guessing a format nor by following
+// a backing file that the image names itself.
+func chain(name, path, basePath, baseFormat string) properties {
 	node := properties{
-		"driver": "qcow2", "node-name": rootNode, "discard": "unmap",
-		"file":    fileNode(filepath.Join(dir, rootFile), true),
+		"driver": "qcow2", "node-name": name, "discard": "unmap",
+		"file":    fileNode(path, true),
 		"backing": nil,
 	}
-	if def.Base == "" || def.BaseFormat == isoFormat {
+	if basePath == "" || baseFormat == isoFormat {
 		return node
 	}
-	base := properties{
-		"driver": def.BaseFormat, "node-name": "base", "read-only": true,
-		"file": fileNode(def.Base, false),
+	baseName := "base"
+	if name != rootNode {
+		baseName = name + "-base"
 	}
-	if def.BaseFormat == "qcow2" {
+	base := properties{
+		"driver": baseFormat, "node-name": baseName, "read-only": true,
+		"file": fileNode(basePath, false),
+	}
+	if baseFormat == "qcow2" {
 		base["backing"] = nil
 	}
 	node["backing"] = base
@@ -90,7 +109,7 @@ func readOnly(p properties) properties {
 }
 
 // virtio shows the node as a virtio disk; bootIndex 0 means never to boot.
-func virtio(node string, chain properties, bootIndex int, locked bool) disk {
+func virtio(node string, store properties, bootIndex int, locked bool) disk {
 	dev := properties{"driver": "virtio-blk-pci", "id": "dev-" + node, "drive": node, "serial": node}
 	if bootIndex > 0 {
 		dev["bootindex"] = bootIndex
@@ -98,5 +117,5 @@ func virtio(node string, chain properties, bootIndex int, locked bool) disk {
 	if !locked {
 		dev["write-cache"] = "on"
 	}
-	return disk{id: node, node: chain, device: dev}
+	return disk{id: node, node: store, device: dev}
 }

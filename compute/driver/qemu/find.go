@@ -86,6 +86,9 @@ func (d *QEMU) info(ctx context.Context, g *guest, def *definition) driver.Info 
 		VCPUs: def.Spec.Flavor.VCPUs, MemoryMiB: def.Spec.Flavor.MemoryMiB,
 		ImageID: def.Spec.Image.ID, VIFs: def.Spec.VIFs,
 	}
+	if def.Rescue != nil {
+		info.RescueID = def.Rescue.ImageID
+	}
 	if p := d.process(g); p != nil {
 		if used, _, err := processTimes(procPath(p.pid, "stat")); err == nil {
 			info.CPUTime = used.Round(time.Millisecond)

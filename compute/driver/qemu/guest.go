@@ -81,6 +81,7 @@ func (g *guest) path(name string) string { return filepath.Join(g.dir, name) }
 const (
 	specFile      = "spec.json"
 	rootFile      = "root.qcow2"
+	rescueFile    = "rescue.qcow2"
 	ephemeralFile = "ephemeral.raw"
 	swapFile      = "swap.raw"
 	configFile    = "config.iso"
@@ -103,11 +104,20 @@ type definition struct {
 	// Base is the image's file that the root disk lies on, with its format;
 	// empty: none. For an ISO image it is the CD to boot.
 	Base, BaseFormat string
+	// Rescue is what the guest boots from while it is rescued; nil: it is not.
+	Rescue *rescue
 	// RootPorts is how many PCI Express ports the machine has for interfaces;
 	// Slots says which of them each port id uses. Both stay as they are for
 	// the life of the guest: saved memory fits no other machine.
 	RootPorts int
 	Slots     map[string]int
+}
+
+// rescue is a disk to boot from beside the guest's own.
+type rescue struct {
+	ImageID                     string
+	Base, BaseFormat            string
+	Kernel, Ramdisk, KernelArgs string
 }
 
 // isoFormat is the format of images that boot as a CD.
