@@ -241,6 +241,12 @@ func TestThreat35DirectoryDisablesAtOnce(t *testing.T) {
 			}
 		}
 	}
+	if a := c.do("GET", "/v3/auth/tokens", c.admin, nil, "X-Subject-Token", token); a.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("threat 35: other services may remember the token: %v", a.header)
+	}
+	if a := c.do("GET", "/v3/auth/tokens", c.admin, nil, "X-Subject-Token", nova); a.header.Get("Cache-Control") != "" {
+		t.Errorf("other services may not remember a token of our own user: %v", a.header)
+	}
 	check("enabled", true)
 	c.s.Set(dn, "employeeType", "FALSE")
 	check("disabled", false)

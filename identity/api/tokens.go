@@ -202,6 +202,9 @@ func tokenResponse(r *rest.Request, text string, t *identity.Token, status int) 
 }
 
 func (a *API) validateToken(r *rest.Request) (any, error) {
+	if manager.Live(found(r).token) {
+		r.Answer().Set("Cache-Control", "no-store")
+	}
 	return tokenResponse(r, r.Header("X-Subject-Token"), found(r).token, http.StatusOK)
 }
 

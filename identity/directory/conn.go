@@ -157,7 +157,7 @@ func (d *Directory) dialOne(ctx context.Context, addr string) (*ldap.Conn, error
 	if until, ok := ctx.Deadline(); ok {
 		nd.Deadline = until
 	}
-	c, err := ldap.DialURL(strings.ToLower(u.Scheme)+addr[len(u.Scheme):], ldap.DialWithTLSDialer(tc, nd))
+	c, err := ldap.DialURL(strings.ToLower(u.Scheme)+addr[len(u.Scheme):], ldap.DialWithDialer(nd), ldap.DialWithTLSConfig(tc))
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,10 @@ type cached struct {
 
 // live reports whether a token must be looked into at every use: a directory
 // tells nobody that it disabled a user (OSSA-2026-007: threat 35).
-func (c *cached) live() bool {
-	t := c.token
+func (c *cached) live() bool { return Live(c.token) }
+
+// Live reports whether an answer about a token must not be remembered.
+func Live(t *identity.Token) bool {
 	return t.User.Directory || t.Trust != nil && (identity.MaybePublicID(t.Trust.TrustorID) || identity.MaybePublicID(t.Trust.TrusteeID))
 }
 
@@ -220,7 +222,7 @@ func toIdentity(t *identity.Token) *auth.Identity {
 		User: auth.Ref{ID: t.User.ID, Name: t.User.Name}, UserDomain: ref(t.UserDomain),
 		Project: ref(t.Project), ProjectDomain: ref(t.ProjectDomain), Domain: ref(t.Domain), System: t.System,
 		Methods: t.Methods, AuditIDs: t.AuditIDs, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt, PasswordExpiresAt: t.PasswordExpiresAt,
-		IsDomainProject: t.Project != nil && t.Project.IsDomain, AdminProject: t.AdminProject,
+		IsDomainProject: t.Project != nil && t.Project.IsDomain, AdminProject: t.AdminProject, Volatile: Live(t),
 	}
 	c := commonOf(t)
 	id.Roles, id.Catalog = c.roles, c.catalog
