@@ -8,6 +8,7 @@ import (
 
 	"github.com/tropocloud/tropo/bus"
 	"github.com/tropocloud/tropo/compute"
+	"github.com/tropocloud/tropo/compute/store"
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
 )
@@ -164,7 +165,9 @@ func (m *Manager) leaveHost(ctx context.Context, s *compute.Server, st *buildSta
 		return false, err
 	}
 	st.Ignore, st.Hosts = ignore, found
-	if err := m.undoClaim(ctx, st); err != nil {
+	// A server that has a host has its claim there: the host goes first. The
+	// next claim takes the place of this one.
+	if _, err := m.store.ChangeServer(ctx, s.ID, store.Expect{}, db.Set{"host": "", "node": ""}); err != nil {
 		return false, err
 	}
 	s.Host, s.Node = "", ""

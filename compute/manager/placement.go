@@ -163,6 +163,22 @@ func (m *Manager) release(ctx context.Context, consumer string) error {
 	return p.remove(ctx, "allocations/"+segment(consumer))
 }
 
+// giveUp gives back what a consumer holds that may claim again. Unlike release it
+// says what it gives back: a request that was given up and is handled late
+// cannot take a later claim away.
+func (m *Manager) giveUp(ctx context.Context, s *compute.Server) error {
+	have, err := m.allocation(ctx, s.ID)
+	if err != nil || len(have.Allocations) == 0 {
+		return err
+	}
+	p, err := m.peer(ctx, "placement", asService)
+	if err != nil {
+		return err
+	}
+	none := doc{"allocations": doc{}, "project_id": s.ProjectID, "user_id": s.UserID, "consumer_generation": have.Generation}
+	return p.do(ctx, http.MethodPut, "allocations/"+segment(s.ID), none, nil)
+}
+
 // moveClaim hands what from holds over to to, and gives from other resources of
 // the same provider, in one step.
 func (m *Manager) moveClaim(ctx context.Context, s *compute.Server, from, to string, c claimable) error {

@@ -168,11 +168,17 @@ func noHost(*compute.Server) error {
 }
 
 func (m *Manager) undoClaim(ctx context.Context, st *buildState) error {
-	if err := m.release(ctx, st.ServerID); err != nil {
+	s, err := m.store.Server(ctx, st.ServerID)
+	if isMissing(err) {
+		return m.release(ctx, st.ServerID)
+	}
+	if err != nil {
 		return err
 	}
-	_, err := m.store.ChangeServer(ctx, st.ServerID, store.Expect{}, db.Set{"host": "", "node": ""})
-	return err
+	if _, err := m.store.ChangeServer(ctx, st.ServerID, store.Expect{}, db.Set{"host": "", "node": ""}); err != nil {
+		return err
+	}
+	return m.giveUp(ctx, s)
 }
 
 // schedule fills in the hosts that can take a server, the best first.

@@ -115,7 +115,7 @@ func (m *Manager) shelveOffload(ctx context.Context, st *shelveState) error {
 	if err := m.destroyGuest(ctx, s); err != nil {
 		return stubborn(err)
 	}
-	return stubborn(m.release(ctx, s.ID))
+	return stubborn(m.giveUp(ctx, s))
 }
 
 func (m *Manager) shelveFinish(ctx context.Context, st *shelveState) error {
