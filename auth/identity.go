@@ -78,7 +78,6 @@ type Identity struct {
 	// Volatile says that the answer must not be remembered: what it rests on
 	// can end without anybody being told (a user of a directory).
 	Volatile           bool
-	Volatile           bool      // must be asked for at each use: it can end without anybody being told
 	ValidatedFromCache bool      // for the birth timeline: no call was needed
 }
 
