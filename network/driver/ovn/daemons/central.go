@@ -262,10 +262,6 @@ func (d *Daemons) follow(ctx context.Context, members bool) error {
 	return err
 }
 
-// leaveTime is how long a member may be no control node before it is thrown
-// out: who has just joined may not be heard of yet.
-const leaveTime = time.Minute
-
 // memberLine is a server in the answer of cluster/status: its short id and
 // address.
 var memberLine = regexp.MustCompile(`(?m)^    ([0-9a-f]{4}) \([0-9a-f]{4} at (ssl:[^ )]+)\)`)
@@ -292,7 +288,7 @@ func (d *Daemons) dismiss(ctx context.Context, c central) error {
 			delete(d.missed, c.name+id)
 		case !missed:
 			d.missed[c.name+id] = time.Now()
-		case time.Since(since) > leaveTime:
+		case time.Since(since) >= d.conf.LeaveTime:
 			if _, err := d.command(ctx, "ovs-appctl", "-t", d.run(c.name+".ctl"), "cluster/kick", c.database, id); err != nil {
 				return err
 			}

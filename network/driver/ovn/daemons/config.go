@@ -49,6 +49,10 @@ type Config struct {
 	// the central databases as last heard, this one included; nil or none
 	// heard: what was known last.
 	Controls func() []netip.Addr
+	// LeaveTime is how long a member of the databases may be no control node
+	// before it is thrown out: one that has just joined may not be heard of
+	// yet. 0: a minute.
+	LeaveTime time.Duration
 	// ServiceLink is a link of the host that the switch takes for its
 	// tunnels; it carries EncapIP. Empty: with an EncapIP that is not
 	// loopback, the tunnels go through the host's own stack.
@@ -116,6 +120,9 @@ func New(c Config) (*Daemons, error) {
 	}
 	if c.UnderlayMTU == 0 {
 		d.conf.UnderlayMTU = 1500
+	}
+	if c.LeaveTime == 0 {
+		d.conf.LeaveTime = time.Minute
 	}
 	if c.Log == nil {
 		d.conf.Log = slog.Default()

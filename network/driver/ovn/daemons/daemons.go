@@ -207,7 +207,8 @@ func (d *Daemons) missing() []string {
 
 // Stop ends all daemons and removes namespaces, links and files, metadata
 // namespaces included; links that were taken from the host are given back. It
-// is idempotent and goes on after an error.
+// is idempotent and goes on after an error. Databases that are members of a
+// cluster are kept: the others count on this one to come back.
 func (d *Daemons) Stop(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -224,10 +225,35 @@ func (d *Daemons) Stop(ctx context.Context) error {
 	if errors.Join(errs...) != nil {
 		return errors.Join(errs...) // the files say what is left to do
 	}
-	errs = append(errs, removeAll(d.run(""), d.log(""), d.db("")))
+	errs = append(errs, removeAll(d.run(""), d.log("")), d.removeDatabases())
 	if err := os.Remove(d.conf.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		// Not empty: the directory has other things, which are not ours.
 		d.conf.Log.DebugContext(ctx, "network directory kept", slog.Any("error", err))
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Daemons) removeDatabases() error {
+	entries, err := os.ReadDir(d.db(""))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	kept := false
+	var errs []error
+	for _, e := range entries {
+		path := d.db(e.Name())
+		if e.Type().IsRegular() && filepath.Ext(path) == ".db" {
+			member, err := isMember(path)
+			errs = append(errs, err)
+			if member {
+				kept = true
+				continue
+			}
+		}
+		errs = append(errs, removeAll(path))
+	}
+	if !kept {
+		errs = append(errs, removeAll(d.db("")))
 	}
 	return errors.Join(errs...)
 }
