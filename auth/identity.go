@@ -66,19 +66,19 @@ type Identity struct {
 	Catalog   []CatalogEntry
 
 	// TrustID and AppCredentialID are set for delegated tokens.
-	TrustID            string
-	TrustorID          string
-	AppCredentialID    string
-	AppCredUnrestrict  bool
-	AccessRules        []AccessRule // nil: none; non-nil: only these requests
-	IsDomainProject    bool
-	AdminProject       *bool // whether the project stands for the whole cloud; nil: the cloud has no such
-	PasswordExpiresAt  *time.Time
-	Service            *Identity // who carries the request (X-Service-Token)
+	TrustID           string
+	TrustorID         string
+	AppCredentialID   string
+	AppCredUnrestrict bool
+	AccessRules       []AccessRule // nil: none; non-nil: only these requests
+	IsDomainProject   bool
+	AdminProject      *bool // whether the project stands for the whole cloud; nil: the cloud has no such
+	PasswordExpiresAt *time.Time
+	Service           *Identity // who carries the request (X-Service-Token)
 	// Volatile says that the answer must not be remembered: what it rests on
 	// can end without anybody being told (a user of a directory).
 	Volatile           bool
-	ValidatedFromCache bool      // for the birth timeline: no call was needed
+	ValidatedFromCache bool // for the birth timeline: no call was needed
 }
 
 // String names the caller without its token, for whatever prints it.
