@@ -103,10 +103,22 @@ func (a *API) deleteProvider(r *rest.Request) (any, error) {
 	return nil, a.m.DeleteProvider(r.Context(), found(r).provider.ID)
 }
 
+// viewProtocol shows one protocol; lists tell its provider too, and that no
+// attribute is named.
 func viewProtocol(r *rest.Request, p *identity.Protocol) doc {
+	d := viewListedProtocol(r, p)
+	delete(d, "idp_id")
+	if p.RemoteAttr == "" {
+		delete(d, "remote_id_attribute")
+	}
+	return d
+}
+
+func viewListedProtocol(r *rest.Request, p *identity.Protocol) doc {
 	base := fed + "/identity_providers/" + p.ProviderID
 	d := view(r, *p, base+"/protocols")
 	d["links"].(doc)["identity_provider"] = r.Link("/v3" + base)
+	d["idp_id"] = p.ProviderID
 	return d
 }
 
@@ -115,7 +127,7 @@ func (a *API) listProtocols(r *rest.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return viewAll(r, "protocols", list, 0, nil, func(p *identity.Protocol) doc { return viewProtocol(r, p) }), nil
+	return viewAll(r, "protocols", list, 0, nil, func(p *identity.Protocol) doc { return viewListedProtocol(r, p) }), nil
 }
 
 func (a *API) createProtocol(r *rest.Request) (any, error) {

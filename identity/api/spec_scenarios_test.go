@@ -89,6 +89,9 @@ func federationScenario(c *cloud) {
 		"remote_ids": []string{"urn:idp"}, "authorization_ttl": 5, "description": "d",
 	}})
 	c.must(200, "PATCH", "/v3/OS-FEDERATION/identity_providers/"+v["idp_id"]+"/protocols/saml2", c.admin, doc{"protocol": doc{"remote_id_attribute": "X-Idp"}})
+	other := "/v3/OS-FEDERATION/identity_providers/" + v["idp_id"] + "/protocols/other"
+	c.must(201, "PUT", other, c.admin, doc{"protocol": doc{"mapping_id": v["mapping_id"], "remote_id_attribute": "X-Idp"}})
+	c.must(200, "GET", other, c.admin, nil)
 	asserted := []string{"X-Tropo-Federation-Secret", "proxy", "X-User", "ann", "X-Idp", "urn:idp"}
 	c.must(200, "PATCH", "/v3/OS-FEDERATION/mappings/"+v["mapping_id"], c.admin, doc{"mapping": doc{"rules": []doc{{
 		"local": []doc{{"user": doc{"name": "{0}"}, "group": doc{"id": v["group_id"]}}}, "remote": []doc{{"type": "X-User"}},

@@ -14,7 +14,7 @@ import (
 func (a *API) trustRoutes() []rest.Route {
 	const one = "/v3/OS-TRUST/trusts/{trust_id}"
 	return []rest.Route{
-		rest.GET("/v3/OS-TRUST/trusts", a.listTrusts, rest.Policy("identity:get_auth_catalog")),
+		rest.GET("/v3/OS-TRUST/trusts", a.listTrusts, a.on("identity:list_trusts", loadTrustList)),
 		rest.POST("/v3/OS-TRUST/trusts", a.createTrust, a.on("identity:create_trust", loadNewTrust), rest.Schema("trust_create"), rest.Status(http.StatusCreated)),
 		rest.GET(one, a.showTrust, a.on("identity:get_trust", loadTrust)),
 		rest.DELETE(one, a.deleteTrust, a.on("identity:delete_trust", loadTrust)),
@@ -56,27 +56,30 @@ func (a *API) viewTrust(r *rest.Request, v *identity.Trust, roles []identity.Rol
 	return d
 }
 
-// listTrusts asks the rule of what is listed: all, those that a user gave, or
-// those that a user got.
+// loadTrustList asks the rule of what is listed: all, those that a user gave,
+// or those that a user got; both rules where both are named.
+func loadTrustList(_ *API, r *rest.Request, _ *objects, t policy.Target) error {
+	trustor, trustee := r.Query().Get("trustor_user_id"), r.Query().Get("trustee_user_id")
+	if trustee != "" {
+		t["target.trust.trustee_user_id"] = trustee
+		r.Under("identity:list_trusts_for_trustee")
+	}
+	if trustor == "" {
+		return nil
+	}
+	t["target.trust.trustor_user_id"] = trustor
+	r.Under("identity:list_trusts_for_trustor")
+	if trustee != "" {
+		return r.Check("identity:list_trusts_for_trustee", t)
+	}
+	return nil
+}
+
 func (a *API) listTrusts(r *rest.Request) (any, error) {
 	q := identity.Query{Limit: maxPage}
-	trustor, trustee := r.Query().Get("trustor_user_id"), r.Query().Get("trustee_user_id")
-	t := policy.Target{}
-	rules := []string{}
-	if trustor != "" {
-		t["target.trust.trustor_user_id"], q = trustor, q.And("trustor_user_id", trustor)
-		rules = append(rules, "identity:list_trusts_for_trustor")
-	}
-	if trustee != "" {
-		t["target.trust.trustee_user_id"], q = trustee, q.And("trustee_user_id", trustee)
-		rules = append(rules, "identity:list_trusts_for_trustee")
-	}
-	if len(rules) == 0 {
-		rules = append(rules, "identity:list_trusts")
-	}
-	for _, rule := range rules {
-		if err := r.Check(rule, t); err != nil {
-			return nil, err
+	for _, who := range []string{"trustor_user_id", "trustee_user_id"} {
+		if id := r.Query().Get(who); id != "" {
+			q = q.And(who, id)
 		}
 	}
 	list, err := a.m.Trusts(r.Context(), q)
