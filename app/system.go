@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
-	"golang.org/x/sys/unix"
 
 	"github.com/tropocloud/tropo/auth"
 	"github.com/tropocloud/tropo/bus"
@@ -306,24 +305,6 @@ func (s *System) publish(service string, h http.Handler) error {
 	s.transport.Add(addr, h)
 	_, err := s.serve(addr, h)
 	return err
-}
-
-// crashHook ends the process like kill -9 at a place "saga/step/before" (or
-// after, or saga/step/undo-before …), for crash tests.
-func crashHook(at string) func(saga, step string, undo bool, w task.When) {
-	if at == "" {
-		return nil
-	}
-	return func(saga, step string, undo bool, w task.When) {
-		here := saga + "/" + step + "/" + string(w)
-		if undo {
-			here = saga + "/" + step + "/undo-" + string(w)
-		}
-		if here == at {
-			_ = unix.Kill(unix.Getpid(), unix.SIGKILL)
-			select {}
-		}
-	}
 }
 
 // Serves reports whether this machine answers APIs: it is a control node.

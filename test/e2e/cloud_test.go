@@ -25,6 +25,7 @@ type cloud struct {
 	t      *testing.T
 	dir    string
 	listen string
+	flags  []string // of tropo up, beside the usual ones
 	cmd    *exec.Cmd
 	out    *bytes.Buffer
 	exited chan error
@@ -73,8 +74,28 @@ func freeAddress(t *testing.T) string {
 // up starts the process and waits until every API answers.
 func (c *cloud) up(env ...string) {
 	c.t.Helper()
+	ready := c.start(env...)
+	select {
+	case ok := <-ready:
+		if !ok {
+			c.t.Fatalf("the cloud did not start:\n%s", c.out)
+		}
+	case <-time.After(time.Minute):
+		c.t.Fatalf("the cloud is not ready after a minute:\n%s", c.out)
+	}
+	if c.compute == nil {
+		c.login()
+	}
+	// Connections to the process before this one would fail a POST.
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// start starts the process; the channel tells whether every API answers, or
+// the process has ended before.
+func (c *cloud) start(env ...string) (ready chan bool) {
+	c.t.Helper()
 	c.out = &bytes.Buffer{}
-	c.cmd = exec.Command(os.Getenv("TROPO_BIN"), "up", "--state", c.dir, "--listen", c.listen, "--log-level", "debug")
+	c.cmd = exec.Command(os.Getenv("TROPO_BIN"), append([]string{"up", "--state", c.dir, "--listen", c.listen, "--log-level", "debug"}, c.flags...)...)
 	c.cmd.Env = append(os.Environ(), env...)
 	pr, pw, err := os.Pipe()
 	if err != nil {
@@ -85,7 +106,7 @@ func (c *cloud) up(env ...string) {
 		c.t.Fatal(err)
 	}
 	_ = pw.Close()
-	ready := make(chan bool, 1)
+	ready = make(chan bool, 1)
 	go func() {
 		buf := make([]byte, 4096)
 		told := false
@@ -105,20 +126,9 @@ func (c *cloud) up(env ...string) {
 		}
 	}()
 	c.exited = make(chan error, 1)
-	go func() { c.exited <- c.cmd.Wait() }()
-	select {
-	case ok := <-ready:
-		if !ok {
-			c.t.Fatalf("the cloud did not start:\n%s", c.out)
-		}
-	case <-time.After(time.Minute):
-		c.t.Fatalf("the cloud is not ready after a minute:\n%s", c.out)
-	}
-	if c.compute == nil {
-		c.login()
-	}
-	// Connections to the process before this one would fail a POST.
-	http.DefaultClient.CloseIdleConnections()
+	cmd, exited := c.cmd, c.exited
+	go func() { exited <- cmd.Wait() }()
+	return ready
 }
 
 // kill ends the process as kill -9 does.
