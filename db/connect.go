@@ -134,7 +134,9 @@ func (p *patient) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil && time.Now().Before(until) {
 		return nil, err
 	}
-	c, err := p.Connector.Connect(ctx)
+	limit, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	c, err := p.Connector.Connect(limit)
 	if err != nil && ctx.Err() != nil { // the caller's end tells nothing of the server
 		return nil, err
 	}
