@@ -24,8 +24,9 @@ type client struct {
 	password string
 	next     atomic.Int64
 
-	mu    sync.Mutex
-	token string
+	mu      sync.Mutex
+	token   string
+	suspect map[string]time.Time // control nodes that did not answer, and when
 
 	stats counter
 }
@@ -45,7 +46,13 @@ type stats struct {
 	broken   map[string]int
 }
 
-const attemptTimeout = 20 * time.Second
+const (
+	// attemptTimeout is when an attempt counts as lost.
+	attemptTimeout = 10 * time.Second
+	// suspicion is how long a control node that did not answer is not asked,
+	// as a balancer would do it.
+	suspicion = 5 * time.Second
+)
 
 // mounts are the paths of the services.
 const (
@@ -58,7 +65,7 @@ const (
 
 func newClient(from *machine, password string, controls []string) *client {
 	return &client{
-		from: from, password: password, controls: controls,
+		from: from, password: password, controls: controls, suspect: map[string]time.Time{},
 		http: &http.Client{Timeout: attemptTimeout, Transport: &http.Transport{
 			DialContext: from.dial, MaxIdleConnsPerHost: 8, IdleConnTimeout: 5 * time.Second,
 		}},
@@ -129,8 +136,31 @@ func transient(err error) bool {
 func (c *client) once(ctx context.Context, r request) error {
 	at := r.only
 	if at == "" {
-		at = c.controls[int(c.next.Add(1))%len(c.controls)]
+		at = c.choose()
 	}
+	err := c.at(ctx, at, r)
+	if transient(err) {
+		c.mu.Lock()
+		c.suspect[at] = time.Now()
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// choose takes the control nodes in turn, without those under suspicion.
+func (c *client) choose() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for range c.controls {
+		at := c.controls[int(c.next.Add(1))%len(c.controls)]
+		if time.Since(c.suspect[at]) > suspicion {
+			return at
+		}
+	}
+	return c.controls[int(c.next.Add(1))%len(c.controls)]
+}
+
+func (c *client) at(ctx context.Context, at string, r request) error {
 	token, err := c.login(ctx, at, "")
 	if err != nil {
 		return err
@@ -147,9 +177,10 @@ func (c *client) once(ctx context.Context, r request) error {
 // login returns a token other than old.
 func (c *client) login(ctx context.Context, at, old string) (string, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.token != old {
-		return c.token, nil
+	have := c.token
+	c.mu.Unlock()
+	if have != old {
+		return have, nil
 	}
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin","domain":{"id":"default"},"password":%q}}},
 		"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}}`, c.password)
@@ -170,6 +201,8 @@ func (c *client) login(ctx context.Context, at, old string) (string, error) {
 	if res.StatusCode != http.StatusCreated {
 		return "", &statusError{res.StatusCode, fmt.Sprintf("log in at %s: %s: %.300s", at, res.Status, said)}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.token = res.Header.Get("X-Subject-Token")
 	return c.token, nil
 }

@@ -71,15 +71,16 @@ func (t *tenant) happen(ctx context.Context, f fault, o *outcome) error {
 	if err := f.inject(ctx); err != nil {
 		return err
 	}
+	injected := time.Now()
+	o.lasted = injected.Sub(begin)
+	if f.heal == nil {
+		var err error
+		o.recovery, err = t.recover(ctx, injected, nil)
+		return err
+	}
 	var err error
 	if f.around {
-		o.recovery, err = t.recover(ctx, begin, f.victim)
-	}
-	if f.heal == nil {
-		if !f.around {
-			o.recovery, err = t.recover(ctx, begin, nil)
-		}
-		return err
+		o.recovery, err = t.recover(ctx, injected, f.victim)
 	}
 	select {
 	case <-ctx.Done():

@@ -158,10 +158,8 @@ func (t *tenant) network(ctx context.Context) error {
 	return nil
 }
 
-// witness boots a guest on a host, gives it a floating IP, and pings it until
-// the test ends. It returns when the first answer came.
+// witness boots a guest on a host and watches it.
 func (t *tenant) witness(ctx context.Context, name, host string) (*witness, error) {
-	w := &witness{name: name, host: host}
 	var server struct{ Server made }
 	if err := t.c.create(ctx, computePath+"/servers", m{"server": m{
 		"name": name, "imageRef": t.guest, "flavorRef": t.flavor, "key_name": "k",
@@ -169,11 +167,46 @@ func (t *tenant) witness(ctx context.Context, name, host string) (*witness, erro
 	}}, &server); err != nil {
 		return nil, err
 	}
-	w.id = server.Server.ID
-	if err := t.c.active(ctx, w.id); err != nil {
+	if err := t.c.active(ctx, server.Server.ID); err != nil {
 		return nil, err
 	}
-	var ports struct {
+	return t.watch(ctx, &witness{name: name, id: server.Server.ID, host: host})
+}
+
+// watch gives a guest a floating IP and pings it until the test ends. It
+// returns when the first answer came.
+func (t *tenant) watch(ctx context.Context, w *witness) (*witness, error) {
+	port, err := t.onlyPort(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	var fip struct{ FloatingIP made }
+	if err := t.c.create(ctx, networkPath+"/floatingips", m{"floatingip": m{
+		"floating_network_id": t.external, "port_id": port,
+		"description": w.name,
+	}}, &fip); err != nil {
+		return nil, err
+	}
+	if w.public, err = netip.ParseAddr(fip.FloatingIP.FloatingIPAddress); err != nil {
+		return nil, err
+	}
+	asked := time.Now()
+	if w.pinger, err = t.c.outside.ping(w.name, w.public); err != nil {
+		return nil, err
+	}
+	t.c.t.Cleanup(w.close)
+	t.witnesses = append(t.witnesses, w)
+	return w, until(ctx, 3*time.Minute, func(context.Context) error {
+		if !w.answered(asked) {
+			return fmt.Errorf("%s does not answer at %s", w.name, w.public)
+		}
+		return nil
+	})
+}
+
+// onlyPort returns the id of a guest's port, and notes its address.
+func (t *tenant) onlyPort(ctx context.Context, w *witness) (string, error) {
+	var list struct {
 		Ports []struct {
 			ID       string
 			FixedIPs []struct {
@@ -181,37 +214,14 @@ func (t *tenant) witness(ctx context.Context, name, host string) (*witness, erro
 			} `json:"fixed_ips"`
 		}
 	}
-	if err := t.c.get(ctx, networkPath+"/ports?device_id="+w.id, &ports); err != nil {
-		return nil, err
+	if err := t.c.get(ctx, networkPath+"/ports?device_id="+w.id, &list); err != nil {
+		return "", err
 	}
-	if len(ports.Ports) != 1 || len(ports.Ports[0].FixedIPs) != 1 {
-		return nil, fmt.Errorf("server %s has %d ports", name, len(ports.Ports))
+	if len(list.Ports) != 1 || len(list.Ports[0].FixedIPs) != 1 {
+		return "", fmt.Errorf("server %s has %d ports", w.name, len(list.Ports))
 	}
-	w.fixed = ports.Ports[0].FixedIPs[0].Address
-	var fip struct{ FloatingIP made }
-	if err := t.c.create(ctx, networkPath+"/floatingips", m{"floatingip": m{
-		"floating_network_id": t.external, "port_id": ports.Ports[0].ID,
-		"description": name,
-	}}, &fip); err != nil {
-		return nil, err
-	}
-	var err error
-	if w.public, err = netip.ParseAddr(fip.FloatingIP.FloatingIPAddress); err != nil {
-		return nil, err
-	}
-	begin := time.Now()
-	if w.pinger, err = t.c.outside.ping(name, w.public); err != nil {
-		return nil, err
-	}
-	t.c.t.Cleanup(w.close)
-	t.witnesses = append(t.witnesses, w)
-	err = until(ctx, 3*time.Minute, func(context.Context) error {
-		if !w.answered(begin) {
-			return fmt.Errorf("%s does not answer at %s", name, w.public)
-		}
-		return nil
-	})
-	return w, err
+	w.fixed = list.Ports[0].FixedIPs[0].Address
+	return list.Ports[0].ID, nil
 }
 
 // active waits until a server is ACTIVE.
