@@ -64,7 +64,7 @@ func (m *Manager) CheckPassword(ctx context.Context, who UserRef, pw string) (*i
 
 // refuseUnknown costs what a wrong password of the user would.
 func (m *Manager) refuseUnknown(ctx context.Context, who UserRef, pw string) error {
-	d, err := m.directoryOf(ctx, who.DomainID)
+	d, err := m.directoryOfUnknown(ctx, who)
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,31 @@ func (m *Manager) refuseUnknown(ctx context.Context, who UserRef, pw string) err
 		return d.explain(err, "user", "")
 	}
 	return unauthenticated("no such user")
+}
+
+// directoryOfUnknown is the directory that the user would stand in. An id that
+// is not known might be of any: one of them is as slow as another.
+func (m *Manager) directoryOfUnknown(ctx context.Context, who UserRef) (*domainDirectory, error) {
+	if who.ID == "" {
+		domain, err := m.domainOf(ctx, who)
+		if err != nil {
+			return nil, err
+		}
+		return m.directoryOf(ctx, domain)
+	}
+	if !identity.MaybePublicID(who.ID) {
+		return nil, nil
+	}
+	all, err := m.directories(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range all.by {
+		if d.dir != nil {
+			return d, nil
+		}
+	}
+	return nil, nil
 }
 
 func (m *Manager) noteLogin(ctx context.Context, u *identity.User) error {

@@ -183,19 +183,9 @@ func (m *Manager) findUser(ctx context.Context, r UserRef) (*identity.User, erro
 	if r.ID != "" {
 		return gone(m.userByID(ctx, r.ID))
 	}
-	domain := r.DomainID
-	if domain == "" && r.DomainName != "" {
-		id, err := m.store.ProjectID(ctx, "", r.DomainName, true)
-		if fault.Is(err, fault.NotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		domain = id
-	}
-	if r.Name == "" || domain == "" {
-		return nil, nil
+	domain, err := m.domainOf(ctx, r)
+	if r.Name == "" || domain == "" || err != nil {
+		return nil, err
 	}
 	d, err := m.directoryOf(ctx, domain)
 	if err != nil {
@@ -205,6 +195,19 @@ func (m *Manager) findUser(ctx context.Context, r UserRef) (*identity.User, erro
 		return gone(m.directoryUser(ctx, d, r.Name))
 	}
 	return gone(m.store.Users.One(ctx, identity.By("unique_name", r.Name).And("domain_id", domain)))
+}
+
+// domainOf is the id of the domain that a reference names, "" where there is
+// none.
+func (m *Manager) domainOf(ctx context.Context, r UserRef) (string, error) {
+	if r.DomainID != "" || r.DomainName == "" {
+		return r.DomainID, nil
+	}
+	id, err := m.store.ProjectID(ctx, "", r.DomainName, true)
+	if fault.Is(err, fault.NotFound) {
+		return "", nil
+	}
+	return id, err
 }
 
 // gone turns NotFound into nil.
