@@ -86,8 +86,13 @@ func TestDomainManagersGrant(t *testing.T) {
 		user, project map[string]string
 		want          int
 	}{
-		{"reader", own, own, 204}, {"member", own, own, 204}, {"manager", own, own, 204}, {"admin", own, own, 403}, {"service", own, own, 403},
-		{"reader", foreign, own, 403}, {"reader", own, foreign, 403},
+		{"reader", own, own, 204},
+		{"member", own, own, 204},
+		{"manager", own, own, 204},
+		{"admin", own, own, 403},
+		{"service", own, own, 403},
+		{"reader", foreign, own, 403},
+		{"reader", own, foreign, 403},
 	} {
 		if a := c.do("PUT", "/v3/projects/"+x.project["project_id"]+"/users/"+x.user["user_id"]+"/roles/"+c.role(x.role), manager, nil); a.status != x.want {
 			t.Errorf("%s: %d, want %d", x.role, a.status, x.want)

@@ -218,7 +218,9 @@ func (c *cloud) mappingAttributes(v map[string]string) {
 	in := doc{"mapping": doc{"rules": []doc{{
 		"local": []doc{
 			{"user": doc{"id": "{0}", "name": "{0}", "email": "{0}", "type": "ephemeral", "domain": domain}},
-			{"group": doc{"name": "g", "domain": domain}}, {"groups": "{1}", "domain": domain}, {"group_ids": "{2}"},
+			{"group": doc{"name": "g", "domain": domain}},
+			{"groups": "{1}", "domain": domain},
+			{"group_ids": "{2}"},
 			{"projects": []doc{{"name": "p", "domain": domain, "roles": []doc{{"name": "reader"}}}}},
 		},
 		"remote": []doc{{"type": "X-User"}, {"type": "X-Groups", "whitelist": []string{"a"}}, {"type": "X-Ids"}, {"type": "X-Not", "not_any_of": []string{"b"}, "regex": true}},

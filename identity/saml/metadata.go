@@ -54,8 +54,11 @@ func (d *Metadata) contact(e *etree.Element) {
 	c := e.CreateElement("md:ContactPerson")
 	c.CreateAttr("contactType", d.ContactType)
 	for _, v := range [][2]string{
-		{"Company", d.ContactCompany}, {"GivenName", d.ContactName}, {"SurName", d.ContactSurname},
-		{"EmailAddress", d.ContactEmail}, {"TelephoneNumber", d.ContactTelephone},
+		{"Company", d.ContactCompany},
+		{"GivenName", d.ContactName},
+		{"SurName", d.ContactSurname},
+		{"EmailAddress", d.ContactEmail},
+		{"TelephoneNumber", d.ContactTelephone},
 	} {
 		if v[1] != "" {
 			c.CreateElement("md:" + v[0]).SetText(v[1])
