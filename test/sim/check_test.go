@@ -79,18 +79,16 @@ func (w *world) always() (f finding) {
 }
 
 type serverRow struct {
-	ID       string                      `db:"id"`
-	VM       string                      `db:"vm_state"`
-	Task     string                      `db:"task_state"`
-	Power    int                         `db:"power_state"`
-	Host     string                      `db:"host"`
-	Node     string                      `db:"node"`
-	VCPUs    int                         `db:"vcpus"`
-	MemoryMB int                         `db:"memory_mb"`
-	RootGB   int                         `db:"root_gb"`
-	Spec     db.JSON[compute.ServerSpec] `db:"spec"`
-	Fault    db.JSON[*compute.Fault]     `db:"fault"`
-	Old      string                      `db:"old_vm_state"`
+	ID     string                      `db:"id"`
+	VM     string                      `db:"vm_state"`
+	Task   string                      `db:"task_state"`
+	Power  int                         `db:"power_state"`
+	Host   string                      `db:"host"`
+	Node   string                      `db:"node"`
+	RootGB int                         `db:"root_gb"`
+	Spec   db.JSON[compute.ServerSpec] `db:"spec"`
+	Fault  db.JSON[*compute.Fault]     `db:"fault"`
+	Old    string                      `db:"old_vm_state"`
 }
 
 type portRow struct {
@@ -118,7 +116,7 @@ type held struct {
 
 // atRest are the violations that are wrong when nothing goes on any more.
 func (w *world) atRest() (f finding) {
-	servers := rowsOf[serverRow](w, "compute", "SELECT id, vm_state, task_state, power_state, host, node, vcpus, memory_mb, root_gb, spec, fault, old_vm_state FROM servers")
+	servers := rowsOf[serverRow](w, "compute", "SELECT id, vm_state, task_state, power_state, host, node, root_gb, spec, fault, old_vm_state FROM servers")
 	for _, s := range rowsOf[pair](w, "compute", "SELECT name || ' of ' || object_id || ' step ' || step || ' ' || cause AS a, tries AS n FROM sagas") {
 		f.add("unfinished saga %s (%d tries)", s.A, s.N)
 	}
@@ -263,7 +261,8 @@ func (w *world) claimsAtRest(f *finding, servers map[string]*serverRow) {
 			continue
 		}
 		p := nodes[s.Node]
-		want[s.ID] = map[string]int{p + " VCPU": s.VCPUs, p + " MEMORY_MB": s.MemoryMB, p + " DISK_GB": s.RootGB}
+		fl := s.Spec.V.Flavor
+		want[s.ID] = map[string]int{p + " VCPU": fl.VCPUs, p + " MEMORY_MB": fl.MemoryMB, p + " DISK_GB": s.RootGB}
 		if s.VM == "resized" {
 			if o := s.Spec.V.OldFlavor; o != nil {
 				want[s.Spec.V.MigrationID] = map[string]int{p + " VCPU": o.VCPUs, p + " MEMORY_MB": o.MemoryMB, p + " DISK_GB": o.RootGB}
@@ -286,7 +285,7 @@ func (w *world) claimsAtRest(f *finding, servers map[string]*serverRow) {
 var outcome = map[string][]string{
 	"create": {"active"}, "stop": {"stopped"}, "start": {"active"}, "reboot": {"active"}, "resize": {"resized"},
 	"confirmResize": {"active", "stopped"}, "revertResize": {"active", "stopped"}, "rebuild": {"active", "stopped"},
-	"pause": {"paused"}, "unpause": {"active"}, "suspend": {"suspended"}, "resume": {"active"},
+	"evacuate": {"active", "stopped"}, "pause": {"paused"}, "unpause": {"active"}, "suspend": {"suspended"}, "resume": {"active"},
 }
 
 func (w *world) actionsAtRest(f *finding, servers map[string]*serverRow) {
@@ -340,6 +339,12 @@ func (w *world) acknowledged(f *finding, servers map[string]*serverRow) {
 			f.add("server %s was accepted and is lost", id)
 		}
 	}
+	for name, most := range k.atMost {
+		n := rowsOf[string](w, "compute", "SELECT id FROM servers WHERE name = ? OR name LIKE ? UNION SELECT id FROM deleted_servers WHERE name = ? OR name LIKE ?", name, name+"-%", name, name+"-%")
+		if len(n) > most {
+			f.add("%d servers were made of %s, which was asked for once with a key: %v", len(n), name, n)
+		}
+	}
 	for table, list := range map[string][]string{"ports": k.ports, "floatingips": k.floating} {
 		there := rowsOf[string](w, "network", "SELECT id FROM "+table)
 		for _, id := range list {
@@ -370,7 +375,7 @@ func (w *world) dataplaneAtRest(f *finding) {
 		return // the comparison heals: only at the very end
 	}
 	a := networkagent.New(networkagent.Options{
-		Host: "check", Rows: st, Manager: m, Driver: w.plane, Log: w.journal.logger("check"), Domain: w.conf.network.DNSDomain, External: w.conf.network.ExternalPhysical,
+		Rows: st, Manager: m, Driver: w.plane, Log: w.journal.logger("check"), Domain: w.conf.network.DNSDomain, External: w.conf.network.ExternalPhysical,
 	})
 	drift, err := a.Sync(ctx)
 	if err != nil || len(drift.Healed)+len(drift.Deleted) > 0 {

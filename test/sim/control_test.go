@@ -26,7 +26,6 @@ type control struct {
 	name string
 	mu   sync.Mutex
 	now  *process
-	net  *networkmanager.Manager
 }
 
 // start starts the process if it is not running.
@@ -76,26 +75,38 @@ func (c *control) placement(p *process, mux *http.ServeMux) error {
 }
 
 func (c *control) network(p *process, mux *http.ServeMux) error {
-	st, err := networkstore.New(p.ctx, p.view("network"))
+	d := p.view("network")
+	st, err := networkstore.New(p.ctx, d)
+	if err != nil {
+		return err
+	}
+	once, err := rest.NewOnce(p.ctx, d)
 	if err != nil {
 		return err
 	}
 	conf, log := c.w.conf.network, c.w.journal.logger(p.name)
 	conf.Host = p.name
-	m, err := networkmanager.New(p.ctx, networkmanager.Options{Store: st, Config: conf, Session: p.session("neutron"), Log: log, Dataplane: dataplane()})
+	m, err := networkmanager.New(p.ctx, networkmanager.Options{
+		Store: st, Config: conf, Session: p.session("neutron"), Log: log, Dataplane: dataplane(), Bus: wire{p, c.w.bus}, Host: p.name,
+	})
 	if err != nil {
 		return err
 	}
-	api, err := networkapi.New(m, networkapi.Options{Validator: validator{}, Log: log})
+	if _, err := m.Serve(p.ctx); err != nil {
+		return err
+	}
+	api, err := networkapi.New(m, networkapi.Options{Validator: validator{}, Log: log, Once: once})
 	if err != nil {
 		return err
 	}
 	a := networkagent.New(networkagent.Options{
-		Host: p.name, Rows: st, Manager: m, Driver: c.w.plane, Wake: m.Wake(), Log: log, Domain: conf.DNSDomain, External: conf.ExternalPhysical,
+		Rows: st, Manager: m, Driver: c.w.plane, Wake: m.Wake(), Log: log, Domain: conf.DNSDomain, External: conf.ExternalPhysical,
 	})
 	p.run(m.Run)
-	p.run(a.Run)
-	c.net = m
+	p.run(st.Feed().Run)
+	p.run(func(ctx context.Context) error {
+		return task.Exclusive(ctx, d, task.ExclusiveOptions{Name: "network agent", Owner: p.name, Log: log}, a.Run)
+	})
 	mount(mux, "/networking", api)
 	return nil
 }
@@ -107,6 +118,10 @@ func dataplane() network.Dataplane {
 func (c *control) compute(p *process, mux *http.ServeMux) error {
 	d, log := p.view("compute"), c.w.journal.logger(p.name)
 	st, err := computestore.New(p.ctx, d)
+	if err != nil {
+		return err
+	}
+	once, err := rest.NewOnce(p.ctx, d)
 	if err != nil {
 		return err
 	}
@@ -123,11 +138,12 @@ func (c *control) compute(p *process, mux *http.ServeMux) error {
 	if _, err := m.Serve(p.ctx); err != nil {
 		return err
 	}
-	api, err := computeapi.New(m, computeapi.Options{Validator: validator{}, Log: log})
+	api, err := computeapi.New(m, computeapi.Options{Validator: validator{}, Log: log, Once: once})
 	if err != nil {
 		return err
 	}
 	p.run(tasks.Run)
+	p.run(st.Feed().Run)
 	mount(mux, "/compute", computeapi.V2(api))
 	return nil
 }
@@ -154,9 +170,4 @@ func (c *control) later(ms int) {
 			c.w.t.Errorf("start %s: %v", c.name, err)
 		}
 	})
-}
-
-// heartbeat stands for the chassis of the hosts that live.
-func (c *control) heartbeat(ctx context.Context, host string) error {
-	return c.net.Heartbeat(ctx, host)
 }

@@ -74,15 +74,14 @@ func (w *world) begin(t *testing.T, controls, hosts int) {
 		}
 	}
 	for _, h := range w.hosts {
-		if err := w.controls[0].heartbeat(context.Background(), h.name); err != nil {
-			t.Fatal(err)
-		}
 		if err := h.start(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 100 {
-		if n := rowsOf[int](w, "compute", "SELECT count(*) FROM nodes WHERE synced"); n[0] >= hosts {
+		ready := rowsOf[int](w, "compute", "SELECT count(*) FROM nodes WHERE synced")[0]
+		wired := rowsOf[int](w, "network", "SELECT count(*) FROM agents WHERE last_seen > ?", time.Now().Unix()-60)[0]
+		if ready >= hosts && wired >= hosts {
 			return
 		}
 		time.Sleep(time.Second)
@@ -137,7 +136,9 @@ const (
 )
 
 // play runs the history of a seed in a bubble.
-func (g *genesis) play(t *testing.T, seed uint64) (res result) {
+// told gets the result, also of a history that failed: synctest then ends the
+// goroutine.
+func (g *genesis) play(t *testing.T, seed uint64, told func(result)) {
 	t.Helper()
 	dir, err := scratch()
 	if err != nil {
@@ -157,7 +158,7 @@ func (g *genesis) play(t *testing.T, seed uint64) (res result) {
 		w.known.gone = map[string]bool{}
 		defer func() {
 			w.close()
-			res = result{seed, w.journal.ops, w.journal.faults, w.rested, w.bad}
+			told(result{seed, w.journal.ops, w.journal.faults, w.rested, w.bad})
 			if len(w.bad) > 0 {
 				t.Errorf("%v\n%s\n%v", p, w.journal, w.bad)
 			} else if os.Getenv("SIM_PRINT") != "" {
@@ -166,7 +167,6 @@ func (g *genesis) play(t *testing.T, seed uint64) (res result) {
 		}()
 		w.history(t)
 	})
-	return res
 }
 
 func (w *world) history(t *testing.T) {
@@ -174,10 +174,6 @@ func (w *world) history(t *testing.T) {
 	defer cancel()
 	w.ctx = ctx
 	w.begin(t, w.plan.Controls, w.plan.Hosts)
-	var background sync.WaitGroup
-	background.Go(func() { w.chassis(ctx) })
-	defer background.Wait()
-	defer cancel()
 	var wg sync.WaitGroup
 	for _, e := range w.plan.Events {
 		wg.Go(func() {
@@ -220,19 +216,6 @@ func (w *world) wrong(f finding) {
 	}
 }
 
-// chassis sends the signs of life of the hosts' dataplanes.
-func (w *world) chassis(ctx context.Context) {
-	for sleep(ctx, 30*time.Second) == nil {
-		for _, h := range w.hosts {
-			for _, c := range w.controls {
-				if !h.cut.Load() && c.heartbeat(ctx, h.name) == nil {
-					break
-				}
-			}
-		}
-	}
-}
-
 // befall makes an event of the plan happen.
 func (w *world) befall(ctx context.Context, e event) {
 	c, h := w.controls[e.Who%len(w.controls)], w.hosts[e.Who%len(w.hosts)]
@@ -261,22 +244,55 @@ func (w *world) befall(ctx context.Context, e event) {
 	case "power":
 		w.journal.fault("%s loses power for %v", h.name, e.For)
 		h.kill("by a power failure")
-		for id := range h.guests() {
-			w.disturb(id)
-			_ = h.driver.Crash(id) // it exists
+		for id, state := range h.guests() {
+			w.die(h, id, state)
+		}
+		if e.Who/100%2 == 0 {
+			w.evacuate(ctx, h)
+			defer w.force(ctx, h, false)
 		}
 		_ = sleep(ctx, e.For)
 		if err := h.start(); err != nil {
 			w.t.Errorf("start the agent of %s: %v", h.name, err)
 		}
 	case "guest":
-		for id := range h.guests() {
-			w.journal.fault("the guest of %s dies", id)
-			w.disturb(id)
-			_ = h.driver.Crash(id) // it exists
+		for id, state := range h.guests() {
+			w.die(h, id, state)
 			return
 		}
 	}
+}
+
+// operator is an administrator who does something about events.
+func (w *world) operator() *user { return &user{w: w, n: 9, token: tokenAdmin, id: "operator"} }
+
+// force says that a host is down, or that it is not any more.
+func (w *world) force(ctx context.Context, h *machine, down bool) {
+	u := w.operator()
+	_, out := u.ask(ctx, http.MethodGet, "/compute/v2.1/os-services?binary=nova-compute&host="+h.name, nil)
+	list, _ := out["services"].([]any)
+	if len(list) == 1 {
+		s, _ := list[0].(doc)
+		u.tell(ctx, http.MethodPut, "/compute/v2.1/os-services/"+text(s, "id"), doc{"forced_down": down})
+	}
+}
+
+// evacuate does what an operator does about a host that has surely died.
+func (w *world) evacuate(ctx context.Context, h *machine) {
+	w.force(ctx, h, true)
+	for _, id := range rowsOf[string](w, "compute", "SELECT id FROM servers WHERE host = ? ORDER BY created_at", h.name) {
+		w.operator().tell(ctx, http.MethodPost, "/compute/v2.1/servers/"+id+"/action", doc{"evacuate": doc{}})
+	}
+}
+
+// die ends the process of a guest, if it has one.
+func (w *world) die(h *machine, id, state string) {
+	if state != "running" && state != "paused" {
+		return
+	}
+	w.journal.fault("the guest of %s dies", id)
+	w.disturb(id)
+	_ = h.driver.Crash(id) // gone meanwhile: then it is dead
 }
 
 // disturb notes that a guest ended by itself, so that its server may be
@@ -369,4 +385,3 @@ func (w *world) clean(ctx context.Context) {
 		do("/networking/v2.0/ports/" + id)
 	}
 }
-

@@ -6,9 +6,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tropocloud/tropo/bus"
 	"github.com/tropocloud/tropo/compute/agent"
 	"github.com/tropocloud/tropo/compute/driver/fake"
 	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/network"
 )
 
 // machine is a host with a pretended hypervisor; its guests outlive the
@@ -47,7 +49,26 @@ func (h *machine) start() error {
 	}
 	h.now = p
 	p.run(a.Run)
+	p.run(func(ctx context.Context) error { h.chassis(ctx, wire{p, h.w.bus}); return nil })
 	return nil
+}
+
+// chassis sends the signs of life of the host's dataplane.
+func (h *machine) chassis(ctx context.Context, b bus.Bus) {
+	d := dataplane()
+	in := network.HostReport{Host: h.name, Connected: true, VIFType: d.VIFType, Bridge: d.Bridge, DatapathType: d.DatapathType, PhysicalNetworks: d.PhysicalNetworks, Started: time.Now()}
+	for {
+		cctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		_, err := bus.Do[network.HostOrders](cctx, b, bus.Target{Topic: network.TopicManager}, network.MethodReport, in)
+		cancel()
+		pause := 30 * time.Second
+		if err != nil {
+			pause = 5 * time.Second
+		}
+		if sleep(ctx, pause) != nil {
+			return
+		}
+	}
 }
 
 // kill ends the agent's process.

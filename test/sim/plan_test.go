@@ -98,12 +98,13 @@ var kinds = []struct {
 func newPlan(seed uint64) *plan {
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := &plan{Seed: seed, Controls: 1 + r.IntN(3), Hosts: 2 + r.IntN(2)}
-	if r.IntN(5) > 0 { // one in five histories has no faults of messages
+	if n := r.IntN(5); n > 0 { // one in five histories has no faults of messages
+		up := func(most int) int { return r.IntN(most*n/2 + 1) }
 		p.Rates = rates{
-			BusLose: r.IntN(30), BusLoseAnswer: r.IntN(30), BusDelay: r.IntN(200),
-			HTTPLose: r.IntN(20), HTTPLoseAnswer: r.IntN(20), HTTPDelay: r.IntN(100), HTTPLate: r.IntN(10),
-			DriverFail: r.IntN(20), DriverSlow: r.IntN(30), AgentCrash: r.IntN(20),
-			SagaCrash: r.IntN(40), UserRepeat: r.IntN(100),
+			BusLose: up(40), BusLoseAnswer: up(60), BusDelay: up(200),
+			HTTPLose: up(20), HTTPLoseAnswer: up(30), HTTPDelay: up(100), HTTPLate: up(10),
+			DriverFail: up(30), DriverSlow: up(40), AgentCrash: up(30),
+			SagaCrash: up(40), UserRepeat: up(100),
 		}
 	}
 	total := 0
@@ -111,7 +112,7 @@ func newPlan(seed uint64) *plan {
 		total += k.weight
 	}
 	var span time.Duration
-	for range 1 + r.IntN(2) {
+	for range 1 + r.IntN(3) {
 		var ops []op
 		var at time.Duration
 		for i := range 4 + r.IntN(7) {

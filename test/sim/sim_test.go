@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -19,7 +20,7 @@ var failed = []struct {
 func TestSeedsThatFailed(t *testing.T) {
 	g := prepare(t)
 	for _, f := range failed {
-		t.Run(fmt.Sprint(f.seed), func(t *testing.T) { g.play(t, f.seed) })
+		t.Run(fmt.Sprint(f.seed), func(t *testing.T) { g.play(t, f.seed, func(result) {}) })
 	}
 }
 
@@ -31,16 +32,24 @@ func TestSeed(t *testing.T) {
 	}
 	g := prepare(t)
 	for i := range number(t, "SIM_TIMES", 1) {
-		t.Run(fmt.Sprint(seed, "/", i), func(t *testing.T) { g.play(t, seed) })
+		t.Run(fmt.Sprint(seed, "/", i), func(t *testing.T) { g.play(t, seed, func(result) {}) })
 		if t.Failed() {
 			return
 		}
 	}
 }
 
-// TestHistories runs SIM_SEEDS seeds from SIM_START on.
+// budget ends a run that nobody asked a number of seeds of.
+const budget = 30 * time.Second
+
+// TestHistories runs SIM_SEEDS seeds from SIM_START on; without, as many of the
+// first as half a minute allows.
 func TestHistories(t *testing.T) {
-	n, start := number(t, "SIM_SEEDS", 60), number(t, "SIM_START", 1)
+	n, start := number(t, "SIM_SEEDS", 0), number(t, "SIM_START", 1)
+	end := time.Now().Add(1000 * time.Hour)
+	if n == 0 {
+		n, end = 100, time.Now().Add(budget)
+	}
 	if testing.Short() {
 		n = min(n, 10)
 	}
@@ -58,14 +67,15 @@ func TestHistories(t *testing.T) {
 					seed := next
 					next++
 					mu.Unlock()
-					if seed >= start+n {
+					if seed >= start+n || time.Now().After(end) {
 						return
 					}
 					t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
-						r := g.play(t, seed)
-						mu.Lock()
-						defer mu.Unlock()
-						all = append(all, r)
+						g.play(t, seed, func(r result) {
+							mu.Lock()
+							defer mu.Unlock()
+							all = append(all, r)
+						})
 					})
 				}
 			})
@@ -74,20 +84,31 @@ func TestHistories(t *testing.T) {
 	summary(all, time.Since(began))
 }
 
+// summary prints what a person wants to know of a run.
 func summary(all []result, took time.Duration) {
-	var ops, faults, bad int
-	var rest time.Duration
+	var sum result
+	bad := 0
 	for _, r := range all {
-		ops += r.ops
-		faults += r.faults
+		sum.ops += r.ops
+		sum.faults += r.faults
+		sum.rest = max(sum.rest, r.rest)
 		if len(r.bad) > 0 {
 			bad++
 			fmt.Printf("seed %d: %s\n", r.seed, r.bad[0])
 		}
-		rest = max(rest, r.rest)
 	}
-	fmt.Printf("histories %d · operations %d · faults %d · violations %d · longest until at rest %v · %.0f histories per minute\n",
-		len(all), ops, faults, bad, rest.Round(time.Second), float64(len(all))/took.Minutes())
+	cpu := time.Duration(0)
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err == nil {
+		cpu = time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	n := float64(max(1, len(all)))
+	fmt.Printf("histories               %d\n", len(all))
+	fmt.Printf("operations              %d\n", sum.ops)
+	fmt.Printf("faults injected         %d\n", sum.faults)
+	fmt.Printf("violations              %d\n", bad)
+	fmt.Printf("longest until at rest   %v (simulated)\n", sum.rest.Round(time.Second))
+	fmt.Printf("histories per minute    %.0f (%.2f s of processor time each)\n", n/took.Minutes(), cpu.Seconds()/n)
 }
 
 func number(t *testing.T, env string, without uint64) uint64 {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tropocloud/tropo/rest"
 )
 
 type doc = map[string]any
@@ -20,6 +22,8 @@ type user struct {
 	n     int
 	token string
 	id    string // in places of the dice
+
+	created int
 }
 
 // known is what users were told there is. All of it is in order of creation.
@@ -29,6 +33,7 @@ type known struct {
 	ports    []string
 	floating []string
 	gone     map[string]bool // whose deletion was accepted
+	atMost   map[string]int  // servers of names that were asked for with a key
 }
 
 func (k *known) add(list *[]string, id string) {
@@ -54,6 +59,15 @@ func (k *known) pick(list *[]string, n int) string {
 	return alive[n%len(alive)]
 }
 
+func (k *known) once(name string, most int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.atMost == nil {
+		k.atMost = map[string]int{}
+	}
+	k.atMost[name] = most
+}
+
 func (k *known) forget(id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -61,7 +75,7 @@ func (k *known) forget(id string) {
 }
 
 // once sends a request to one of the control processes.
-func (u *user) once(ctx context.Context, place, method, path string, body any) (int, doc, error) {
+func (u *user) once(ctx context.Context, place, method, path string, body any, key string) (int, doc, error) {
 	var text []byte
 	if body != nil {
 		var err error
@@ -80,8 +94,11 @@ func (u *user) once(ctx context.Context, place, method, path string, body any) (
 	req.RequestURI = ""
 	req.Header.Set("X-Auth-Token", u.token)
 	req.Header.Set("Content-Type", "application/json")
-	if strings.Contains(path, "/os-services") {
+	if u.token == tokenAdmin && strings.Contains(path, "/compute/") {
 		req.Header.Set("OpenStack-API-Version", "compute 2.53")
+	}
+	if key != "" {
+		req.Header.Set(rest.IdempotencyKey, key)
 	}
 	n := r.IntN(1000)
 	if n < rates.HTTPLose {
@@ -105,8 +122,13 @@ func (u *user) once(ctx context.Context, place, method, path string, body any) (
 // ask sends a request, and again where no answer came or the service was not
 // available, as clients do.
 func (u *user) ask(ctx context.Context, method, path string, body any) (int, doc) {
+	return u.askOnce(ctx, method, path, body, "")
+}
+
+// askOnce is ask with an Idempotency-Key.
+func (u *user) askOnce(ctx context.Context, method, path string, body any, key string) (int, doc) {
 	for try := 0; ; try++ {
-		code, out, err := u.once(ctx, "user "+u.id+" "+method, method, path, body)
+		code, out, err := u.once(ctx, "user "+u.id+" "+method, method, path, body, key)
 		if err == nil && code != http.StatusServiceUnavailable && code != http.StatusBadGateway {
 			return code, out
 		}
@@ -150,7 +172,7 @@ func (u *user) do(ctx context.Context, o op) {
 		}
 	case "port-delete":
 		if id := k.pick(&k.ports, o.N[0]); id != "" {
-			if code, _ := u.tell(ctx, "DELETE", "/networking/v2.0/ports/"+id, nil); code == http.StatusNoContent {
+			if code, _ := u.tell(ctx, "DELETE", "/networking/v2.0/ports/"+id, nil); deleted(code) {
 				k.forget(id)
 			}
 		}
@@ -171,19 +193,25 @@ func (u *user) do(ctx context.Context, o op) {
 
 // tell asks and notes it; now and then the same is asked twice at once.
 func (u *user) tell(ctx context.Context, method, path string, body any) (int, doc) {
+	return u.tellOnce(ctx, method, path, body, "")
+}
+
+// tellOnce is tell with an Idempotency-Key.
+func (u *user) tellOnce(ctx context.Context, method, path string, body any, key string) (int, doc) {
 	u.w.journal.mu.Lock()
 	u.w.journal.ops++
 	u.w.journal.mu.Unlock()
 	var wg sync.WaitGroup
-	if u.w.dice.at("repeat "+u.id).IntN(1000) < u.w.rates().UserRepeat && method != http.MethodPost || method == http.MethodPost && strings.HasSuffix(path, "/action") && u.w.dice.at("repeat "+u.id).IntN(1000) < u.w.rates().UserRepeat {
+	safe := method != http.MethodPost || key != "" || strings.HasSuffix(path, "/action")
+	if u.w.dice.at("repeat "+u.id).IntN(1000) < u.w.rates().UserRepeat && safe {
 		wg.Go(func() {
-			code, _, err := u.once(ctx, "user "+u.id+" again", method, path, body)
+			code, _, err := u.once(ctx, "user "+u.id+" again", method, path, body, key)
 			u.w.journal.note("user %d: the same again: %d %v", u.n, code, err)
 		})
 	}
 	in, _ := json.Marshal(body)
 	u.w.journal.note("user %d: %s %s %s", u.n, method, path, in)
-	code, out := u.ask(ctx, method, path, body)
+	code, out := u.askOnce(ctx, method, path, body, key)
 	wg.Wait()
 	answer, _ := json.Marshal(out)
 	u.w.journal.note("user %d: %s %s: %d %.300s", u.n, method, path, code, answer)
@@ -202,10 +230,12 @@ func text(d doc, keys ...string) string {
 
 func (u *user) create(ctx context.Context, o op) {
 	k := &u.w.known
-	s := doc{"name": fmt.Sprintf("s%d", o.N[0]), "flavorRef": fmt.Sprint(1 + o.N[1]%3), "imageRef": imageID, "networks": []doc{{"uuid": u.w.net.private}}}
+	u.created++
+	name, most := fmt.Sprintf("s%d-%d", u.n, u.created), 1
+	s := doc{"name": name, "flavorRef": fmt.Sprint(1 + o.N[1]%3), "imageRef": imageID, "networks": []doc{{"uuid": u.w.net.private}}}
 	switch o.N[2] % 8 {
 	case 0:
-		s["networks"] = "none"
+		s["networks"] = []doc{}
 	case 1:
 		s["networks"] = []doc{{"uuid": u.w.net.private}, {"uuid": u.w.net.private}}
 	case 2, 3:
@@ -214,15 +244,16 @@ func (u *user) create(ctx context.Context, o op) {
 		}
 	case 4:
 		s["min_count"], s["max_count"] = 1, 2
+		most = 2
 	case 5:
 		s["availability_zone"] = "nova"
 	}
-	path := "/compute/v2.1/servers"
-	if s["networks"] == "none" {
-		delete(s, "networks")
-		s["networks"] = []doc{}
+	key := ""
+	if o.N[0]%2 == 0 {
+		key = "key of " + name
+		k.once(name, most)
 	}
-	code, out := u.tell(ctx, "POST", path, doc{"server": s})
+	code, out := u.tellOnce(ctx, "POST", "/compute/v2.1/servers", doc{"server": s}, key)
 	if code == http.StatusAccepted {
 		k.add(&k.servers, text(out, "server", "id"))
 	}
@@ -233,7 +264,7 @@ func (u *user) act(ctx context.Context, o op, id string) {
 	path := "/compute/v2.1/servers/" + id
 	switch o.Kind {
 	case "delete":
-		if code, _ := u.tell(ctx, "DELETE", path, nil); code == http.StatusNoContent {
+		if code, _ := u.tell(ctx, "DELETE", path, nil); deleted(code) {
 			k.forget(id)
 		}
 	case "reboot":
@@ -292,7 +323,7 @@ func (u *user) floating(ctx context.Context, o op) {
 		u.tell(ctx, "PUT", path+"/"+id, doc{"floatingip": doc{"port_id": port}})
 		return
 	}
-	if code, _ := u.tell(ctx, "DELETE", path+"/"+id, nil); code == http.StatusNoContent {
+	if code, _ := u.tell(ctx, "DELETE", path+"/"+id, nil); deleted(code) {
 		k.forget(id)
 	}
 }
@@ -308,3 +339,7 @@ func (u *user) host(ctx context.Context, o op) {
 	s, _ := list[o.N[0]%len(list)].(doc)
 	op.tell(ctx, "PUT", "/compute/v2.1/os-services/"+text(s, "id"), doc{"status": o.Kind + "d"})
 }
+
+// deleted reports whether a request to delete left nothing: one whose answer
+// was lost is not found the second time.
+func deleted(code int) bool { return code == http.StatusNoContent || code == http.StatusNotFound }
