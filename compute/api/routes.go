@@ -78,6 +78,8 @@ func (a *api) actionRoutes() []rest.Route {
 		act("forceDelete", "os-deferred-delete:force", plain, a.forceDelete),
 		act("restore", "os-deferred-delete:restore", plain, a.plain(m.RestoreServer)),
 		act("addSecurityGroup", "os-security-groups:add", "secgroup_action", a.addSecurityGroup),
+		act("addFixedIp", "os-multinic:add", "addFixedIp", a.addFixedIP, rest.Until("2.43")),
+		act("removeFixedIp", "os-multinic:remove", "removeFixedIp", a.removeFixedIP, rest.Until("2.43")),
 		act("removeSecurityGroup", "os-security-groups:remove", "secgroup_action", a.removeSecurityGroup),
 	}
 }

@@ -72,7 +72,7 @@ func NewPeers() *Peers {
 	p := &Peers{
 		mux:       http.NewServeMux(),
 		Networks:  map[string]m{NetworkID: {"id": NetworkID, "name": "net", "project_id": Project, "shared": false, "router:external": false, "mtu": 1442, "subnets": []string{SubnetID}}},
-		Subnets:   map[string]m{SubnetID: {"id": SubnetID, "cidr": "10.0.0.0/16", "gateway_ip": "10.0.0.1", "ip_version": 4, "enable_dhcp": true, "dns_nameservers": []string{"9.9.9.9"}, "host_routes": []any{}}},
+		Subnets:   map[string]m{SubnetID: {"id": SubnetID, "network_id": NetworkID, "cidr": "10.0.0.0/16", "gateway_ip": "10.0.0.1", "ip_version": 4, "enable_dhcp": true, "dns_nameservers": []string{"9.9.9.9"}, "host_routes": []any{}}},
 		Ports:     map[string]m{},
 		Groups:    map[string]m{GroupID: {"id": GroupID, "name": "default", "project_id": Project, "description": "", "security_group_rules": []any{}}},
 		Floatings: map[string]m{},
@@ -238,6 +238,14 @@ func (p *Peers) network() {
 		}
 		for k, x := range in["port"].(m) {
 			v[k] = x
+		}
+		if list, ok := v["fixed_ips"].([]any); ok {
+			for _, f := range list {
+				if f.(m)["ip_address"] == nil {
+					p.addresses++
+					f.(m)["ip_address"] = fmt.Sprintf("10.0.%d.%d", p.addresses/250, p.addresses%250+2)
+				}
+			}
 		}
 		p.bind(v)
 		return 200, m{"port": v}

@@ -23,7 +23,7 @@ func (m *Manager) RemoveSecurityGroup(ctx context.Context, s *compute.Server, na
 }
 
 func (m *Manager) changeGroup(ctx context.Context, s *compute.Server, name string, in bool) error {
-	if s.VMState != compute.StateActive && s.VMState != compute.StateStopped && s.VMState != compute.StatePaused && s.VMState != compute.StateSuspended {
+	if !slices.Contains(multinicStates.VM, s.VMState) {
 		return refusal(s, "add_security_group", store.Expect{VM: []compute.VMState{compute.StateActive}})
 	}
 	groups, err := m.checkGroups(ctx, []string{name})
