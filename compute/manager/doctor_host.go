@@ -190,23 +190,43 @@ func (m *Manager) findGuestsMissing(ctx context.Context, l *doctor.Look) error {
 	return nil
 }
 
-// findStrays finds processes and interfaces on hosts that no guest has.
+// findStrays finds processes and interfaces on hosts that no guest has. What is
+// of a server that exists is left to a person: the process of a guest whose
+// folder was removed holds the last copy of its disks.
 func (m *Manager) findStrays(ctx context.Context, l *doctor.Look) error {
 	w, err := m.ward(ctx, l)
 	if err != nil {
 		return err
 	}
-	return m.eachHost(ctx, l, func(host string, facts *compute.HostFacts) {
+	var found []doctor.Finding
+	var of []string
+	err = m.eachHost(ctx, l, func(host string, facts *compute.HostFacts) {
 		for _, x := range facts.Strays {
 			if s := w.byID[x.ServerID]; w.busy[x.ServerID] || s != nil && !w.quiet(s) {
 				continue
 			}
-			l.Found(doctor.Finding{
+			found = append(found, doctor.Finding{
 				Kind: x.Kind, ID: strings.Join([]string{host, x.Kind, x.Name, x.ServerID}, "/"),
 				Problem: fmt.Sprintf("on %s, of no guest there (server %s)", host, orNone(x.ServerID)), Fix: "remove it from the host",
 			})
+			of = append(of, x.ServerID)
 		}
 	})
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	deleted, err := m.store.ServersInHistory(ctx, of)
+	if err != nil {
+		return err
+	}
+	for i, f := range found {
+		_, was := deleted[of[i]]
+		if w.byID[of[i]] != nil || f.Kind == compute.StrayProcess && !was {
+			f.Fix, f.Command = "", "look at it on its host; a process may hold the last copy of its disks (/proc/PID/fd)"
+		}
+		l.Found(f)
+	}
+	return nil
 }
 
 func (m *Manager) healStray(ctx context.Context, f doctor.Finding) error {
@@ -214,8 +234,8 @@ func (m *Manager) healStray(ctx context.Context, f doctor.Finding) error {
 	if len(part) != 4 {
 		return fault.Invalidf("%q names no stray.", f.ID)
 	}
-	active, err := m.tasks.Active(ctx, part[3])
-	if err != nil || len(active) > 0 {
+	gone, err := m.gone(ctx, part[3])
+	if err != nil || !gone {
 		return err
 	}
 	return m.ask(ctx, part[0], compute.MethodSweep, compute.Stray{Kind: part[1], Name: part[2], ServerID: part[3]}, nil)

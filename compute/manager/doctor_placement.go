@@ -248,7 +248,7 @@ func (m *Manager) healAllocationOrphan(ctx context.Context, f doctor.Finding) er
 // expected or that cannot be said.
 func (w *ward) wanted(s *compute.Server) *claimable {
 	switch s.VMState {
-	case compute.StateActive, compute.StatePaused, compute.StateSuspended, compute.StateStopped, compute.StateResized, compute.StateSoftDeleted, compute.StateShelved:
+	case compute.StateActive, compute.StatePaused, compute.StateSuspended, compute.StateStopped, compute.StateResized, compute.StateRescued, compute.StateSoftDeleted, compute.StateShelved:
 	default:
 		return nil // not there yet, offloaded, or an error of which nothing is known
 	}

@@ -285,6 +285,9 @@ func TestDoctorLeavesToPeople(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
+		"process of a server that exists": {"host-stray", func(_ *testing.T, c *computetest.Cloud, id string, _ *db.DB) {
+			c.Drivers["host1"].AddStray(driver.Stray{Kind: "process", Name: "4711", ServerID: id})
+		}},
 		"provider that is in use": {"provider-orphan", func(_ *testing.T, c *computetest.Cloud, _ string, _ *db.DB) {
 			c.Peers.Do(func() {
 				rp := uuid.NewString()

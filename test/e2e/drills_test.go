@@ -82,6 +82,8 @@ func (x *drills) table() []drill {
 		{saga: "server-resize-confirm", name: "server-resize-confirm", from: from("VERIFY_RESIZE"), act: action(m{"confirmResize": nil}), done: is("ACTIVE")},
 		{saga: "server-shelve", name: "server-shelve", from: from("ACTIVE"), act: action(m{"shelve": nil}), done: is("SHELVED_OFFLOADED"), back: true},
 		{saga: "server-unshelve", name: "server-unshelve", from: from("SHELVED_OFFLOADED"), act: action(m{"unshelve": nil}), done: is("ACTIVE"), back: true},
+		{saga: "server-rescue", name: "server-rescue", from: from("ACTIVE"), act: action(m{"rescue": nil}), done: is("RESCUE"), back: true},
+		{saga: "server-unrescue", name: "server-unrescue", from: from("RESCUE"), act: action(m{"unrescue": nil}), done: is("ACTIVE")},
 		{saga: "server-delete", name: "server-delete", from: from("ACTIVE"), act: x.remove, done: x.removed},
 		{saga: "server-evacuate", name: "server-evacuate", elsewhere: "test/chaos: it takes a second host"},
 	}
@@ -144,6 +146,8 @@ func (x *drills) bring(status string) {
 			next = m{"unpause": nil}
 		case s.Status == "SUSPENDED":
 			next = m{"resume": nil}
+		case s.Status == "RESCUE":
+			next = m{"unrescue": nil}
 		case s.Status == "SHUTOFF":
 			next = m{"os-start": nil}
 		case status == "VERIFY_RESIZE":
@@ -154,6 +158,8 @@ func (x *drills) bring(status string) {
 			next, then = m{"pause": nil}, status
 		case status == "SUSPENDED":
 			next, then = m{"suspend": nil}, status
+		case status == "RESCUE":
+			next, then = m{"rescue": nil}, status
 		case status == "SHUTOFF":
 			next, then = m{"os-stop": nil}, status
 		default:
