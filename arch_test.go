@@ -26,7 +26,7 @@ const (
 )
 
 // shared lists the shared packages in order: each may import those before it.
-var shared = []string{"fault", "config", "obs", "db", "bus", "task", "policy", "auth", "rest", "host", "doctor"}
+var shared = []string{"fault", "config", "obs", "db", "bus", "task", "policy", "auth", "rest", "feed", "host", "doctor"}
 
 // other lists the top folders that are neither shared nor a service.
 var other = []string{"app", "cmd", "lib", "test", "tools", "docs", "deploy", "."}
