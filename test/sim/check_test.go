@@ -332,6 +332,9 @@ func (w *world) acknowledged(f *finding, servers map[string]*serverRow) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, id := range k.servers {
+		if k.unsure[id] {
+			continue
+		}
 		if k.gone[id] && servers[id] != nil {
 			f.add("server %s is there though its deletion was accepted", id)
 		}
@@ -348,7 +351,7 @@ func (w *world) acknowledged(f *finding, servers map[string]*serverRow) {
 	for table, list := range map[string][]string{"ports": k.ports, "floatingips": k.floating} {
 		there := rowsOf[string](w, "network", "SELECT id FROM "+table)
 		for _, id := range list {
-			if slices.Contains(there, id) == k.gone[id] {
+			if slices.Contains(there, id) == k.gone[id] && !k.unsure[id] {
 				f.add("%s %s: there is %v, deleted by a user %v", table, id, !k.gone[id], k.gone[id])
 			}
 		}

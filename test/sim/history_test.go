@@ -155,7 +155,7 @@ func (g *genesis) play(t *testing.T, seed uint64, told func(result)) {
 		p := newPlan(seed)
 		w := newWorld(t, p, dir)
 		w.net = g.nets
-		w.known.gone = map[string]bool{}
+		w.known.gone, w.known.unsure = map[string]bool{}, map[string]bool{}
 		defer func() {
 			w.close()
 			told(result{seed, w.journal.ops, w.journal.faults, w.rested, w.bad})

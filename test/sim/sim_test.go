@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"syscall"
@@ -53,6 +54,8 @@ func TestHistories(t *testing.T) {
 	if testing.Short() {
 		n = min(n, 10)
 	}
+	// Little lives long here: memory is cheaper than looking for it.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	g := prepare(t)
 	var mu sync.Mutex
 	var all []result

@@ -33,6 +33,7 @@ type known struct {
 	ports    []string
 	floating []string
 	gone     map[string]bool // whose deletion was accepted
+	unsure   map[string]bool // whose deletion got no answer
 	atMost   map[string]int  // servers of names that were asked for with a key
 }
 
@@ -68,10 +69,17 @@ func (k *known) once(name string, most int) {
 	k.atMost[name] = most
 }
 
-func (k *known) forget(id string) {
+// deleted notes the answer to a request to delete: one whose answer was lost is
+// not found the second time, and without any answer nobody knows.
+func (k *known) deleted(id string, code int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.gone[id] = true
+	switch {
+	case code == http.StatusNoContent || code == http.StatusNotFound:
+		k.gone[id] = true
+	case code == 0 || code >= http.StatusInternalServerError:
+		k.unsure[id] = true
+	}
 }
 
 // once sends a request to one of the control processes.
@@ -172,9 +180,8 @@ func (u *user) do(ctx context.Context, o op) {
 		}
 	case "port-delete":
 		if id := k.pick(&k.ports, o.N[0]); id != "" {
-			if code, _ := u.tell(ctx, "DELETE", "/networking/v2.0/ports/"+id, nil); deleted(code) {
-				k.forget(id)
-			}
+			code, _ := u.tell(ctx, "DELETE", "/networking/v2.0/ports/"+id, nil)
+			k.deleted(id, code)
 		}
 	case "floating", "floating-move", "floating-delete":
 		u.floating(ctx, o)
@@ -264,9 +271,8 @@ func (u *user) act(ctx context.Context, o op, id string) {
 	path := "/compute/v2.1/servers/" + id
 	switch o.Kind {
 	case "delete":
-		if code, _ := u.tell(ctx, "DELETE", path, nil); deleted(code) {
-			k.forget(id)
-		}
+		code, _ := u.tell(ctx, "DELETE", path, nil)
+		k.deleted(id, code)
 	case "reboot":
 		u.tell(ctx, "POST", path+"/action", doc{"reboot": doc{"type": []string{"SOFT", "HARD"}[o.N[1]%2]}})
 	case "resize":
@@ -323,9 +329,8 @@ func (u *user) floating(ctx context.Context, o op) {
 		u.tell(ctx, "PUT", path+"/"+id, doc{"floatingip": doc{"port_id": port}})
 		return
 	}
-	if code, _ := u.tell(ctx, "DELETE", path+"/"+id, nil); deleted(code) {
-		k.forget(id)
-	}
+	code, _ := u.tell(ctx, "DELETE", path+"/"+id, nil)
+	k.deleted(id, code)
 }
 
 // host disables and enables the service of a host, as operators do.
@@ -339,7 +344,3 @@ func (u *user) host(ctx context.Context, o op) {
 	s, _ := list[o.N[0]%len(list)].(doc)
 	op.tell(ctx, "PUT", "/compute/v2.1/os-services/"+text(s, "id"), doc{"status": o.Kind + "d"})
 }
-
-// deleted reports whether a request to delete left nothing: one whose answer
-// was lost is not found the second time.
-func deleted(code int) bool { return code == http.StatusNoContent || code == http.StatusNotFound }
