@@ -2,7 +2,9 @@ package api_test
 
 import (
 	"testing"
+	"time"
 
+	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/db/dbtest"
 	"github.com/tropocloud/tropo/identity"
 )
@@ -157,4 +159,36 @@ func TestAdminProject(t *testing.T) {
 			t.Errorf("%v %v", id, err)
 		}
 	}
+}
+
+// Who an identity provider put into a group sees until when, and is no member
+// then.
+func TestMembershipsEnd(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		c := newCloud(t, d, func(cfg *identity.Config) { cfg.Federation.TrustedProxySecret = "proxy" })
+		v := c.world("w")
+		c.must(200, "PATCH", "/v3/OS-FEDERATION/identity_providers/"+v["idp_id"], c.admin, doc{"identity_provider": doc{"authorization_ttl": 10}})
+		c.must(200, "PATCH", "/v3/OS-FEDERATION/mappings/"+v["mapping_id"], c.admin, doc{"mapping": doc{"rules": []doc{{
+			"local": []doc{{"user": doc{"name": "{0}"}, "group": doc{"id": v["group_id"]}}}, "remote": []doc{{"type": "X-User"}},
+		}}}})
+		a := c.do("POST", "/v3/OS-FEDERATION/identity_providers/"+v["idp_id"]+"/protocols/saml2/auth", "", nil, "X-Tropo-Federation-Secret", "proxy", "X-User", "ann")
+		if a.status != 201 {
+			t.Fatalf("%d %s", a.status, a.text)
+		}
+		user := a.body["token"].(doc)["user"].(doc)["id"].(string)
+		end := func() any {
+			list := c.must(200, "GET", "/v3/users/"+user+"/groups", c.admin, nil)["groups"].([]any)
+			if len(list) != 1 {
+				t.Fatalf("groups: %v", list)
+			}
+			return list[0].(doc)["membership_expires_at"]
+		}
+		if got, want := end(), c.now.Add(10*time.Minute).UTC().Format("2006-01-02T15:04:05.000000Z"); got != want {
+			t.Errorf("until %v, want %s", got, want)
+		}
+		c.must(204, "PUT", "/v3/groups/"+v["group_id"]+"/users/"+user, c.admin, nil)
+		if got := end(); got != nil {
+			t.Errorf("a member anyway, until %v", got)
+		}
+	})
 }
