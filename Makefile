@@ -7,7 +7,7 @@ LISTEN ?= 127.0.0.1:5000
 GUEST := .cache/guest.qcow2
 export CGO_ENABLED ?= 0
 
-.PHONY: help build test test-unit test-db test-brokers e2e lint fmt golden guest demo clean-demo bench docs fuzz sim clean
+.PHONY: help build test test-unit test-db test-brokers e2e crash-matrix lint fmt golden guest demo clean-demo bench docs fuzz sim clean
 
 help:
 	@awk '/^# doc:/{d=substr($$0,8)} /^[a-z][a-z-]*:/{if(d){split($$1,t,":");printf "  %-12s %s\n",t[1],d;d=""}}' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ e2e: build guest
 # doc: simulate whole clouds by seeds: SEEDS (200) from START (1) on; docs/howto/simulate.md
 sim:
 	SIM_SEEDS=$(or $(SEEDS),200) SIM_START=$(or $(START),1) $(GO) test -count=1 -timeout 12h -v -run 'TestHistories' ./test/sim | grep -v '^ *\(=== \|--- PASS\)'; exit $${PIPESTATUS[0]}
+
+# doc: kill -9 at every step of every saga and on every way back, each recovered from by itself; half an hour
+crash-matrix: build guest
+	./deploy/packages.sh run
+	TROPO_CHAOS=1 TROPO_E2E=1 TROPO_BIN=$(CURDIR)/bin/tropo TROPO_GUEST=$(CURDIR)/$(GUEST) $(GO) test -count=1 -timeout 90m -v -run TestCrashMatrix ./test/e2e
 
 # doc: go vet, staticcheck and gofumpt
 lint:
