@@ -48,6 +48,7 @@ const (
 	TaskRescuing        TaskState = "rescuing"
 	TaskUnrescuing      TaskState = "unrescuing"
 	TaskSnapshot        TaskState = "image_snapshot"
+	TaskBackup          TaskState = "image_backup"
 	TaskUploading       TaskState = "image_uploading"
 	TaskResizePrep      TaskState = "resize_prep"
 	TaskResizeFinish    TaskState = "resize_finish"

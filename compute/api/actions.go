@@ -62,6 +62,31 @@ func (a *api) createImage(r *rest.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.imageAnswer(r, id)
+}
+
+func (a *api) createBackup(r *rest.Request) (any, error) {
+	var in struct {
+		Backup struct {
+			Name     string            `json:"name"`
+			Type     string            `json:"backup_type"`
+			Rotation number            `json:"rotation"`
+			Metadata map[string]string `json:"metadata"`
+		} `json:"createBackup"`
+	}
+	if err := r.Decode(&in); err != nil {
+		return nil, err
+	}
+	v := &in.Backup
+	id, err := a.m.BackupServer(r.Context(), serverOf(r), v.Name, v.Type, int(v.Rotation), v.Metadata)
+	if err != nil || v.Rotation == 0 { // nothing will be left of it
+		return nil, err
+	}
+	return a.imageAnswer(r, id)
+}
+
+// imageAnswer tells of an image that is being made: from 2.45 on in the body.
+func (a *api) imageAnswer(r *rest.Request, id string) (any, error) {
 	if from(r, "2.45") {
 		return m{"image_id": id}, nil
 	}

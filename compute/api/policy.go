@@ -41,7 +41,7 @@ func rules() []policy.Rule {
 		member: {
 			"servers:create", "servers:create:attach_network", "servers:update", "servers:delete", "servers:reboot", "servers:start", "servers:stop", "servers:rebuild", "servers:resize", "servers:confirm_resize", "servers:revert_resize",
 			"servers:create_image", "os-pause-server:pause", "os-pause-server:unpause", "os-suspend-server:suspend", "os-suspend-server:resume", "os-lock-server:lock", "os-lock-server:unlock",
-			"os-shelve:shelve", "os-shelve:unshelve", "os-shelve:shelve_offload", "os-console-output", "os-rescue", "os-unrescue", "os-multinic:add", "os-multinic:remove", "os-admin-password", "os-deferred-delete:restore", "os-deferred-delete:force", "os-security-groups:add", "os-security-groups:remove",
+			"os-shelve:shelve", "os-shelve:unshelve", "os-shelve:shelve_offload", "os-console-output", "os-create-backup", "os-rescue", "os-unrescue", "os-multinic:add", "os-multinic:remove", "os-admin-password", "os-deferred-delete:restore", "os-deferred-delete:force", "os-security-groups:add", "os-security-groups:remove",
 			"server-metadata:create", "server-metadata:update", "server-metadata:update_all", "server-metadata:delete", "os-server-tags:update", "os-server-tags:update_all", "os-server-tags:delete", "os-server-tags:delete_all",
 			"os-attach-interfaces:create", "os-attach-interfaces:delete", "os-server-groups:create", "os-server-groups:delete", "os-server-password:clear",
 			"os-security-groups:create", "os-security-groups:update", "os-security-groups:delete", "os-security-groups:rule:create", "os-security-groups:rule:delete",

@@ -62,6 +62,7 @@ func (a *api) actionRoutes() []rest.Route {
 		act("lock", "os-lock-server:lock", "lock", a.lock),
 		act("unlock", "os-lock-server:unlock", plain, a.unlock),
 		act("createImage", "servers:create_image", "createImage", a.createImage),
+		act("createBackup", "os-create-backup", "createBackup", a.createBackup),
 		act("rebuild", "servers:rebuild", "rebuild", a.rebuild),
 		act("rescue", "os-rescue", "rescue", a.rescue, rest.Status(http.StatusOK)),
 		act("unrescue", "os-unrescue", plain, a.plain(m.UnrescueServer)),

@@ -77,7 +77,7 @@ func extensions() []m {
 		"os-hypervisors": "Hypervisors", "os-hosts": "Hosts", "os-services": "Services", "os-quota-sets": "Quotas", "os-quota-class-sets": "QuotaClasses",
 		"os-server-groups": "ServerGroups", "os-simple-tenant-usage": "SimpleTenantUsage", "os-instance-actions": "InstanceActions", "os-attach-interfaces": "AttachInterfaces",
 		"os-console-output": "ConsoleOutput", "os-flavor-access": "FlavorAccess", "os-flavor-extra-specs": "FlavorExtraSpecs", "os-flavor-manage": "FlavorManage",
-		"os-lock-server": "LockServer", "os-pause-server": "PauseServer", "os-suspend-server": "SuspendServer", "os-shelve": "Shelve", "os-rescue": "Rescue", "os-multinic": "Multinic", "os-evacuate": "Evacuate", "os-security-groups": "SecurityGroups",
+		"os-lock-server": "LockServer", "os-pause-server": "PauseServer", "os-suspend-server": "SuspendServer", "os-shelve": "Shelve", "os-create-backup": "CreateBackup", "os-rescue": "Rescue", "os-multinic": "Multinic", "os-evacuate": "Evacuate", "os-security-groups": "SecurityGroups",
 		"os-server-external-events": "ServerExternalEvents", "os-extended-status": "ExtendedStatus", "os-extended-server-attributes": "ExtendedServerAttributes",
 		"os-extended-availability-zone": "ExtendedAvailabilityZone", "os-config-drive": "ConfigDrive", "os-disk-config": "DiskConfig", "os-server-usage": "ServerUsage",
 		"os-user-data": "UserData", "os-scheduler-hints": "SchedulerHints", "os-multiple-create": "MultipleCreate", "os-access-ips": "AccessIPs", "os-used-limits": "UsedLimits",

@@ -173,7 +173,7 @@ func (p *Peers) image() {
 		if p.Images[id] != nil {
 			return 409, nil
 		}
-		in["status"], in["size"] = "queued", nil
+		in["status"], in["size"], in["created_at"] = "queued", nil, fmt.Sprintf("2026-01-01T00:00:%02dZ", len(p.Images))
 		p.Images[id] = in
 		return 201, in
 	})

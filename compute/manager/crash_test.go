@@ -45,6 +45,7 @@ func stories() []story {
 		{saga: "server-resize-revert", before: []string{"resize"}, act: m{"revertResize": nil}, want: "ACTIVE"},
 		{saga: "server-snapshot", act: m{"createImage": m{"name": "snap"}}, want: "ACTIVE"},
 		{saga: "server-snapshot", undo: true, act: m{"createImage": m{"name": "snap"}}, want: "ACTIVE", fail: "Snapshot", last: "copy"},
+		{saga: "server-snapshot", act: m{"createBackup": m{"name": "b", "backup_type": "daily", "rotation": 1}}, want: "ACTIVE"},
 		{saga: "server-shelve", act: m{"shelve": nil}, want: "SHELVED_OFFLOADED"},
 		{saga: "server-unshelve", before: []string{"shelve"}, act: m{"unshelve": nil}, want: "ACTIVE"},
 		{saga: "server-unshelve", undo: true, before: []string{"shelve"}, act: m{"unshelve": nil}, want: "SHELVED_OFFLOADED", fail: "Spawn", last: "spawn"},

@@ -139,24 +139,20 @@ func (m *Manager) rescueFinish(ctx context.Context, st *rescueState) error {
 
 func (m *Manager) rescueEnd(ctx context.Context, st *rescueState, t compute.TaskState, to compute.VMState, event string) error {
 	set := db.Set{"vm_state": to, "task_state": "", "power_state": compute.PowerRunning, "launched_at": db.Now(), "fault": (*compute.Fault)(nil)}
-	if _, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(t), set); err != nil {
+	if err := m.conclude(ctx, st.ActionID, event, st.ServerID, store.Doing(t), set, nil); err != nil {
 		return err
 	}
 	if s, err := m.store.Server(ctx, st.ServerID); err == nil {
 		m.notify(ctx, compute.EventUpdate, s)
 	}
-	return m.eventEnd(ctx, st.ActionID, event, nil)
+	return nil
 }
 
 // rescueFailed says that what the guest does is unknown now; a hard reboot or
 // another rescue mends it.
 func (m *Manager) rescueFailed(ctx context.Context, st *rescueState, cause error) error {
-	_, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskRescuing),
-		db.Set{"vm_state": compute.StateError, "task_state": "", "fault": faultOf(cause, "")})
-	if err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, eventRescue, cause)
+	return m.conclude(ctx, st.ActionID, eventRescue, st.ServerID, store.Doing(compute.TaskRescuing),
+		db.Set{"vm_state": compute.StateError, "task_state": "", "fault": faultOf(cause, "")}, cause)
 }
 
 func (m *Manager) unrescueGuest(ctx context.Context, st *rescueState) error {
@@ -176,9 +172,6 @@ func (m *Manager) unrescueFinish(ctx context.Context, st *rescueState) error {
 
 // unrescueFailed leaves the server rescued.
 func (m *Manager) unrescueFailed(ctx context.Context, st *rescueState, cause error) error {
-	_, err := m.store.ChangeServer(ctx, st.ServerID, store.Doing(compute.TaskUnrescuing), db.Set{"task_state": "", "fault": faultOf(cause, "")})
-	if err != nil {
-		return err
-	}
-	return m.eventEnd(ctx, st.ActionID, eventUnrescue, cause)
+	return m.conclude(ctx, st.ActionID, eventUnrescue, st.ServerID, store.Doing(compute.TaskUnrescuing),
+		db.Set{"task_state": "", "fault": faultOf(cause, "")}, cause)
 }
