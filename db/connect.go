@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"net"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -113,7 +114,20 @@ func openPostgres(rawURL string) (*sql.DB, error) {
 		c.ConnectTimeout = connectTimeout
 	}
 	c.DialFunc = dialServer
-	return sql.OpenDB(&patient{Connector: stdlib.GetConnector(*c)}), nil
+	return sql.OpenDB(&patient{Connector: stdlib.GetConnector(*c, stdlib.OptionAfterConnect(boundIdle))}), nil
+}
+
+// idleInTransaction bounds in seconds how long the server waits for the next
+// statement of a transaction: a process that is cut off or stands still would
+// keep all others from the rows it had locked. No transaction waits for
+// anything but the database.
+const idleInTransaction = 5
+
+// boundIdle is a statement and not a parameter of the connection, which
+// poolers between us and the server refuse.
+func boundIdle(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, "SET idle_in_transaction_session_timeout = '"+strconv.Itoa(idleInTransaction)+"s'")
+	return err
 }
 
 // patient is a connector that does not hammer a server that is away, and whose

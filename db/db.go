@@ -116,7 +116,9 @@ func openOne(dialect Dialect, c *sql.DB) *DB {
 }
 
 // readCommitted sets each new connection's isolation level by a statement
-// that MySQL and every MariaDB know: the name of the variable differs.
+// that MySQL and every MariaDB know (the name of the variable differs), and
+// idleInTransaction, which MariaDB alone has: its kind of comment hides it
+// from MySQL.
 type readCommitted struct{ driver.Connector }
 
 func (r readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
@@ -128,8 +130,13 @@ func (r readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the MySQL driver cannot set the isolation level"), c.Close())
 	}
-	if _, err := x.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
-		return nil, errors.Join(fmt.Errorf("set the isolation level: %w", err), c.Close())
+	for _, set := range []string{
+		"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+		"SET SESSION /*M!100300 idle_transaction_timeout = " + strconv.Itoa(idleInTransaction) + ", */ lock_wait_timeout = 60",
+	} {
+		if _, err := x.ExecContext(ctx, set, nil); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", set, err), c.Close())
+		}
 	}
 	return c, nil
 }
