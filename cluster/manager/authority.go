@@ -177,10 +177,12 @@ func (m *Manager) sign(ctx context.Context, csr *x509.CertificateRequest, n clus
 	return c, text, m.store.KeepCertificates(ctx, n.Name, keepCertificates)
 }
 
+// addresses are a node's, each once and in one form: ::ffff:10.0.0.1 is
+// 10.0.0.1 to whoever checks a certificate.
 func addresses(n cluster.Node) []netip.Addr {
 	var out []netip.Addr
 	for _, a := range []netip.Addr{n.Management, n.Storage, n.Service} {
-		if a.IsValid() && !slices.Contains(out, a) {
+		if a = a.Unmap(); a.IsValid() && !slices.Contains(out, a) {
 			out = append(out, a)
 		}
 	}

@@ -84,7 +84,7 @@ func roleNames(roles []cluster.Role) string {
 
 // acceptable checks what a machine says of itself.
 func (m *Manager) acceptable(n cluster.Node) error {
-	if !validName.MatchString(n.Name) || n.Name == cluster.AnyControl {
+	if !validName.MatchString(n.Name) || reserved(n.Name) {
 		return fault.Invalidf("%q cannot name a node: use up to 63 letters, digits, dots and hyphens.", n.Name)
 	}
 	if len(n.Roles) == 0 {
@@ -102,6 +102,14 @@ func (m *Manager) acceptable(n cluster.Node) error {
 		return m.sharable()
 	}
 	return nil
+}
+
+// reserved reports whether a name would make a certificate that speaks for
+// others: names of hosts are compared without regard to case, and some check an
+// address against names.
+func reserved(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil || strings.EqualFold(name, cluster.AnyControl) || strings.EqualFold(name, "localhost")
 }
 
 // enrol keeps the node and signs its certificate, in a transaction.
@@ -122,6 +130,11 @@ func (m *Manager) enrol(ctx context.Context, n cluster.Node, token string, csr *
 		if err := m.store.UseToken(ctx, token, m.now()); err != nil {
 			return nil, err
 		}
+		// What was signed for an earlier machine of the name, even while that
+		// was being removed, does not come back with the name.
+		if err := m.store.KeepCertificates(ctx, n.Name, 0); err != nil {
+			return nil, err
+		}
 	}
 	if old == nil {
 		err = m.store.CreateNode(ctx, e)
@@ -135,14 +148,24 @@ func (m *Manager) enrol(ctx context.Context, n cluster.Node, token string, csr *
 	return cert, err
 }
 
+// addressFree refuses addresses of other nodes, whichever of theirs they are:
+// the certificate is for all of the node's.
 func (m *Manager) addressFree(ctx context.Context, n cluster.Node) error {
 	all, err := m.store.Nodes(ctx)
 	if err != nil {
 		return err
 	}
 	for _, o := range all {
-		if o.Name != n.Name && !o.Revoked && o.Management == n.Management {
-			return fault.Conflictf("The node %s has the management address %s: give this one another with --address.", o.Name, o.Management)
+		if o.Revoked || o.Name == n.Name {
+			continue
+		}
+		if strings.EqualFold(o.Name, n.Name) {
+			return fault.Conflictf("The node %s is part of the cloud: choose a name that differs in more than the case of its letters.", o.Name)
+		}
+		for _, a := range addresses(n) {
+			if slices.Contains(addresses(o), a) {
+				return fault.Conflictf("The node %s has the address %s: give this one another with --address, --storage-address or --service-address.", o.Name, a)
+			}
 		}
 	}
 	return nil

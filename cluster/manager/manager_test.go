@@ -187,6 +187,11 @@ func TestJoinRefuses(t *testing.T) {
 		{"the control node's name", newMachine(t, "c1", "10.0.0.22", cluster.Compute), good, fault.Conflict, "--name"},
 		{"a bad name", newMachine(t, "h 2", "10.0.0.22", cluster.Compute), good, fault.Invalid, "letters"},
 		{"the symbolic name", newMachine(t, cluster.AnyControl, "10.0.0.22", cluster.Compute), good, fault.Invalid, "cannot name"},
+		{"the symbolic name in other letters", newMachine(t, "Control.Tropo.Internal", "10.0.0.22", cluster.Compute), good, fault.Invalid, "cannot name"},
+		{"an address for a name", newMachine(t, "10.0.0.1", "10.0.0.22", cluster.Compute), good, fault.Invalid, "cannot name"},
+		{"another's name in other letters", newMachine(t, "C1", "10.0.0.22", cluster.Compute), good, fault.Conflict, "case"},
+		{"a control node's address for its storage", withStorage(newMachine(t, "h2", "10.0.0.22", cluster.Compute), "10.0.0.1"), good, fault.Conflict, "--storage-address"},
+		{"a control node's address in another form", withStorage(newMachine(t, "h2", "10.0.0.22", cluster.Compute), "::ffff:10.0.0.1"), good, fault.Conflict, "10.0.0.1"},
 		{"no address", newMachine(t, "h2", "0.0.0.0", cluster.Compute), good, fault.Invalid, "address"},
 	} {
 		if _, err := c.Join(ctx, x.m.request(t, x.token)); !fault.Is(err, x.kind) || !strings.Contains(err.Error(), x.says) {
@@ -214,6 +219,39 @@ func TestJoinRefuses(t *testing.T) {
 	c.now.Store(int64(2 * time.Hour))
 	if _, err := c.Join(ctx, newMachine(t, "h3", "10.0.0.23", cluster.Compute).request(t, late)); !fault.Is(err, fault.Forbidden) || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("an expired token: %v", err)
+	}
+}
+
+func withStorage(m *machine, address string) *machine {
+	m.node.Storage = netip.MustParseAddr(address)
+	return m
+}
+
+// TestANameThatReturns: what was signed for a machine that was removed is worth
+// nothing when another gets its name, even if it was signed during the removal.
+func TestANameThatReturns(t *testing.T) {
+	d := dbtest.New(t)
+	c, ctx := newCloud(t, d), t.Context()
+	e, err := c.Join(ctx, newMachine(t, "h1", "10.0.0.21", cluster.Compute).request(t, c.token(cluster.Compute)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := certificate(t, e.Certificate)
+	if err := c.Remove(ctx, "h1"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.New(ctx, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddCertificate(ctx, pki.Serial(old), "h1", old.NotAfter); err != nil { // a renewal that was under way
+		t.Fatal(err)
+	}
+	if _, err := c.Join(ctx, newMachine(t, "h1", "10.0.0.21", cluster.Compute).request(t, c.token(cluster.Compute))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Admit(old); !fault.Is(err, fault.Forbidden) {
+		t.Errorf("the removed machine: %v", err)
 	}
 }
 

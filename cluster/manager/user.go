@@ -17,9 +17,11 @@ import (
 // UserPrefix begins the names of nodes' users in identity.
 const UserPrefix = "node-"
 
-// nodeRoles are what a node's agents need in the project of the services: to
-// read private images and store snapshots for their owners.
-func nodeRoles() []string { return []string{"admin", "service"} }
+// NodeRole is the only role of nodes' users, in the project of the services. The
+// image service lets it read the images that guests start from, and fill those
+// that snapshots make (image/api policy.go); no other service knows it. So a
+// machine that runs guests is no admin of the cloud.
+const NodeRole = "tropo_node"
 
 // ensureUser makes the identity user of a node, enabled and with a new random
 // password.
@@ -96,21 +98,36 @@ func grantService(ctx context.Context, c *gophercloud.ServiceClient, user string
 	if len(list) == 0 {
 		return fault.Unavailablef("Identity has no project named service yet.")
 	}
-	for _, name := range nodeRoles() {
-		page, err := roles.List(c, roles.ListOpts{Name: name}).AllPages(ctx)
+	role, err := nodeRole(ctx, c)
+	if err != nil {
+		return err
+	}
+	return auth.Fault(roles.Assign(ctx, c, role, roles.AssignOpts{UserID: user, ProjectID: list[0].ID}).ExtractErr())
+}
+
+// nodeRole finds the role of nodes, or makes it for the first of them.
+func nodeRole(ctx context.Context, c *gophercloud.ServiceClient) (string, error) {
+	find := func() (string, error) {
+		page, err := roles.List(c, roles.ListOpts{Name: NodeRole}).AllPages(ctx)
 		if err != nil {
-			return auth.Fault(err)
+			return "", auth.Fault(err)
 		}
 		found, err := roles.ExtractRoles(page)
-		if err != nil {
-			return err
+		if err != nil || len(found) == 0 {
+			return "", err
 		}
-		if len(found) == 0 {
-			return fault.Unavailablef("Identity has no role named %s yet.", name)
-		}
-		if err := roles.Assign(ctx, c, found[0].ID, roles.AssignOpts{UserID: user, ProjectID: list[0].ID}).ExtractErr(); err != nil {
-			return auth.Fault(err)
-		}
+		return found[0].ID, nil
 	}
-	return nil
+	id, err := find()
+	if err != nil || id != "" {
+		return id, err
+	}
+	r, err := roles.Create(ctx, c, roles.CreateOpts{Name: NodeRole, Description: "The agents of nodes"}).Extract()
+	if err = auth.Fault(err); fault.Is(err, fault.Conflict) { // another node's join was faster
+		return find()
+	}
+	if err != nil {
+		return "", err
+	}
+	return r.ID, nil
 }

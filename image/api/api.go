@@ -69,13 +69,13 @@ func (a *API) routes() []rest.Route {
 		rest.PUT("/v2/images/{id}/file", a.upload, img, rest.Policy("upload_image"), rest.RawBody(), rest.Status(204)),
 		rest.GET("/v2/tropo-data/{key}", a.readCopy, rest.Policy("tropo:image_data")),
 		rest.PUT("/v2/tropo-data/{key}", a.writeCopy, rest.Policy("tropo:image_data"), rest.RawBody(), rest.Status(204)),
-		rest.PUT("/v2/images/{id}/stage", a.stage, img, rest.Policy("upload_image"), rest.RawBody(), rest.Status(204)),
-		rest.POST("/v2/images/{id}/import", a.importImage, img, rest.Policy("modify_image"), rest.Schema("image_import"), rest.Status(202)),
+		rest.PUT("/v2/images/{id}/stage", notByNode(a.stage), img, rest.Policy("upload_image"), rest.RawBody(), rest.Status(204)),
+		rest.POST("/v2/images/{id}/import", notByNode(a.importImage), img, rest.Policy("modify_image"), rest.Schema("image_import"), rest.Status(202)),
 		rest.GET("/v2/images/{id}/tasks", a.imageTasks, img, rest.Policy("get_image"), rest.Hide()),
 		rest.POST("/v2/images/{id}/actions/deactivate", a.deactivate, img, rest.Policy("deactivate"), rest.Status(204)),
 		rest.POST("/v2/images/{id}/actions/reactivate", a.reactivate, img, rest.Policy("reactivate"), rest.Status(204)),
-		rest.PUT("/v2/images/{id}/tags/{tag}", a.addTag, img, rest.Policy("modify_image"), rest.Status(204)),
-		rest.DELETE("/v2/images/{id}/tags/{tag}", a.removeTag, img, rest.Policy("modify_image"), rest.Status(204)),
+		rest.PUT("/v2/images/{id}/tags/{tag}", notByNode(a.addTag), img, rest.Policy("modify_image"), rest.Status(204)),
+		rest.DELETE("/v2/images/{id}/tags/{tag}", notByNode(a.removeTag), img, rest.Policy("modify_image"), rest.Status(204)),
 
 		rest.GET("/v2/images/{id}/members", a.listMembers, img, rest.Policy("get_members"), rest.Hide()),
 		rest.POST("/v2/images/{id}/members", a.addMember, img, rest.Policy("add_member"), rest.Schema("member_create")),
@@ -98,8 +98,23 @@ func fmtRole(check, role string) string { return fmt.Sprintf(check, role) }
 // viewer says what the caller may see.
 func viewer(r *rest.Request) image.Viewer {
 	c := r.Caller()
-	return image.Viewer{Project: c.Project.ID, Admin: c.IsAdmin()}
+	return image.Viewer{Project: c.Project.ID, Admin: c.IsAdmin() || c.HasRole(nodeRole)}
 }
+
+// notByNode refuses an operation to those who may do it only as a node (see
+// byNode): what they need is reading, and disk_format and data of a snapshot.
+func notByNode(h rest.Handler) rest.Handler {
+	return func(r *rest.Request) (any, error) {
+		if isNode(r) {
+			return nil, errNode()
+		}
+		return h(r)
+	}
+}
+
+func isNode(r *rest.Request) bool { return r.Caller().HasRole(nodeRole) && !r.Caller().IsAdmin() }
+
+func errNode() error { return fault.Forbiddenf("You are not authorized to complete this action.") }
 
 // loadOwner is the target of a creation: an image of the caller's own project.
 func (a *API) loadOwner(r *rest.Request) (any, policy.Target, error) {

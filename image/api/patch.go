@@ -43,6 +43,9 @@ func (a *API) patchImage(r *rest.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		if c.path != "/disk_format" && isNode(r) {
+			return nil, errNode()
+		}
 		if err := apply(&changed, c); err != nil {
 			return nil, err
 		}

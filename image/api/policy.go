@@ -10,8 +10,14 @@ const (
 	ownerWrites  = "role:admin or (role:member and project_id:%(project_id)s)"
 	ownerReads   = "role:admin or (role:reader and project_id:%(project_id)s)"
 	whoSeesReads = "role:admin or (role:%s and (project_id:%%(project_id)s or project_id:%%(member_id)s or 'community':%%(visibility)s or 'public':%%(visibility)s or 'shared':%%(visibility)s))"
+	// byNode is the agent of a node that runs guests: it reads the images that
+	// they start from, and fills those that snapshots make.
+	byNode       = " or role:" + nodeRole
 	metadefReads = "role:admin or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))"
 )
+
+// nodeRole is the role of nodes' own users (cluster/manager NodeRole).
+const nodeRole = "tropo_node"
 
 // Policy returns the default rules, with Glance's names and checks
 // (docs.openstack.org/glance/latest/configuration/glance_policy.html).
@@ -24,13 +30,13 @@ func Policy() []policy.Rule {
 		{Name: "context_is_admin", Check: "role:admin"},
 		{Name: "add_image", Check: "role:admin or (role:member and project_id:%(project_id)s and project_id:%(owner)s)", Description: "Create an image."},
 		{Name: "delete_image", Check: ownerWrites, Description: "Delete an image."},
-		{Name: "get_image", Check: sees("reader"), Description: "Show an image."},
+		{Name: "get_image", Check: sees("reader") + byNode, Description: "Show an image."},
 		{Name: "get_images", Check: ownerReads, Description: "List images."},
-		{Name: "modify_image", Check: ownerWrites, Description: "Change, stage, import and tag an image."},
+		{Name: "modify_image", Check: ownerWrites + byNode, Description: "Change, stage, import and tag an image."},
 		{Name: "publicize_image", Check: "role:admin", Description: "Make an image public."},
 		{Name: "communitize_image", Check: ownerWrites, Description: "Make an image a community image."},
-		{Name: "download_image", Check: sees("member"), Description: "Read an image's data."},
-		{Name: "upload_image", Check: ownerWrites, Description: "Write an image's data."},
+		{Name: "download_image", Check: sees("member") + byNode, Description: "Read an image's data."},
+		{Name: "upload_image", Check: ownerWrites + byNode, Description: "Write an image's data."},
 		{Name: "add_member", Check: ownerWrites, Description: "Share an image."},
 		{Name: "delete_member", Check: ownerWrites, Description: "End the sharing of an image."},
 		{Name: "get_member", Check: "role:admin or (role:reader and (project_id:%(project_id)s or project_id:%(member_id)s))", Description: "Show a member."},

@@ -181,9 +181,29 @@ func (m *Manager) TakeCopy(ctx context.Context, l image.Location, r io.Reader) e
 		if has, err := m.hasCopy(ctx, l.Key); err != nil || has {
 			return nil, err
 		}
+		if err := m.sameData(ctx, l); err != nil {
+			return nil, err
+		}
 		return nil, m.copyIn(ctx, l, r)
 	})
 	return err
+}
+
+// sameData refuses a copy that is not what the image or another copy has.
+func (m *Manager) sameData(ctx context.Context, l image.Location) error {
+	want, err := m.store.HashOf(ctx, l.Key)
+	if err != nil {
+		return err
+	}
+	have, err := m.store.Locations(ctx, l.Key)
+	if err != nil {
+		return err
+	}
+	other := func(h image.Location) bool { return h.Ready && (h.Hash != l.Hash || h.Size != l.Size) }
+	if want != "" && want != l.Hash || slices.ContainsFunc(have, other) {
+		return fault.New(fault.Conflict, "The data is not that of the image.")
+	}
+	return nil
 }
 
 func (m *Manager) copyable(ctx context.Context, key string) error {
