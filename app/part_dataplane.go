@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tropocloud/tropo/cluster"
@@ -26,6 +27,8 @@ import (
 type dataplane struct {
 	daemons *daemons.Daemons
 	driver  *ovn.Driver // nil on nodes without the central databases
+	// removed are the addresses of nodes that were removed, as last read.
+	removed atomic.Pointer[[]netip.Addr]
 }
 
 // daemonTimeout bounds the start of the network's daemons.
@@ -38,6 +41,12 @@ func startDataplane(ctx context.Context, s *System) error {
 	c, err := s.daemonsConfig()
 	if err != nil {
 		return err
+	}
+	s.plane = &dataplane{}
+	if s.nodes != nil {
+		if _, err := s.removedNodes(ctx); err != nil {
+			return err
+		}
 	}
 	d, err := daemons.New(c)
 	if err != nil {
@@ -53,7 +62,7 @@ func startDataplane(ctx context.Context, s *System) error {
 		return err
 	}
 	s.Go("network daemons", func(ctx context.Context) error { return ended(ctx, d.Run(ctx)) })
-	s.plane = &dataplane{daemons: d}
+	s.plane.daemons = d
 	if !s.has(cluster.Control) {
 		return s.startChassis()
 	}
@@ -97,10 +106,44 @@ func (s *System) daemonsConfig() (daemons.Config, error) {
 		}
 		return out
 	}
+	c.Removed = s.removedAddresses
 	if f := s.member.Files; f != nil {
 		c.TLS = daemons.TLS{CA: f.CA, Cert: f.Cert, Key: f.Key}
 	}
 	return c, nil
+}
+
+// removedNodes asks who was removed from the cloud, and notes the addresses that
+// no other node has.
+func (s *System) removedNodes(ctx context.Context) ([]string, error) {
+	nodes, err := s.nodes.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	used := map[netip.Addr]bool{}
+	for _, n := range nodes {
+		used[n.Management] = used[n.Management] || !n.Revoked
+	}
+	var names []string
+	var addrs []netip.Addr
+	for _, n := range nodes {
+		if !n.Revoked {
+			continue
+		}
+		names = append(names, n.Name)
+		if !used[n.Management] {
+			addrs = append(addrs, n.Management)
+		}
+	}
+	s.plane.removed.Store(&addrs)
+	return names, nil
+}
+
+func (s *System) removedAddresses() []netip.Addr {
+	if list := s.plane.removed.Load(); list != nil {
+		return *list
+	}
+	return nil
 }
 
 // dataplaneID names this machine's switch among all that may be on one

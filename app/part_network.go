@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/tropocloud/tropo/db"
@@ -57,6 +58,9 @@ func startNetwork(ctx context.Context, s *System) error {
 	}
 	s.reconcile(c, st, d, m)
 	s.Go("network notifications", func(ctx context.Context) error { return ended(ctx, m.Run(ctx)) })
+	if s.nodes != nil {
+		s.Go("removed hosts", func(ctx context.Context) error { return s.forgetRemoved(ctx, m) })
+	}
 	if s.chassis() {
 		// Ports can be bound here from the first request on.
 		r := s.hostReport()
@@ -70,6 +74,33 @@ func startNetwork(ctx context.Context, s *System) error {
 	}
 	s.Go("feed of network", st.Feed().Run)
 	return s.publish("network", api)
+}
+
+// forgetRemoved has the network service forget the hosts that are removed from
+// the cloud.
+func (s *System) forgetRemoved(ctx context.Context, m *networkmanager.Manager) error {
+	look := make(chan struct{}, 1)
+	look <- struct{}{}
+	s.nodes.Watch(func() {
+		select {
+		case look <- struct{}{}:
+		default:
+		}
+	})
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look:
+		}
+		names, err := s.removedNodes(ctx)
+		for _, name := range names {
+			err = errors.Join(err, m.ForgetHost(ctx, name))
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "hosts that were removed are not forgotten yet", slog.String("error", err.Error()))
+		}
+	}
 }
 
 func (s *System) networkConfig() network.Config {

@@ -193,6 +193,15 @@ func (m *Manager) forgetAgent(ctx context.Context, a *network.Agent) error {
 	return m.gatewaysMoved(ctx, a.AgentType == network.AgentGateway)
 }
 
+// ForgetHost is RemoveHost for a host that may be forgotten already.
+func (m *Manager) ForgetHost(ctx context.Context, host string) error {
+	known, err := m.store.HostKnown(ctx, host)
+	if err != nil || !known {
+		return err
+	}
+	return m.RemoveHost(ctx, host)
+}
+
 // RemoveHost forgets a host that was removed from the cloud: its agents, its
 // chassis, the gateways there. The binding of ports there fails; a server that
 // is still there is compute's to move. It may be repeated.

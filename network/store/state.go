@@ -55,6 +55,12 @@ func (s *Store) GatewayHosts(ctx context.Context) ([]string, error) {
 	return db.Select[string](ctx, s.db, "SELECT host FROM agents WHERE agent_type = ? AND admin_state_up = ? ORDER BY host", network.AgentGateway, true)
 }
 
+// HostKnown says whether a host has agents.
+func (s *Store) HostKnown(ctx context.Context, host string) (bool, error) {
+	n, err := db.Count(ctx, s.db, "SELECT COUNT(*) FROM agents WHERE host = ?", host)
+	return n > 0, err
+}
+
 func into[T any, P network.Row[T]](ctx context.Context, s *Store, m map[string]*T, w *db.Cond) error {
 	list, err := Select[T, P](ctx, s, w)
 	for i := range list {

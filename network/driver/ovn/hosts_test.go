@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ type site struct {
 	dir   string
 	name  string
 	hosts []*siteHost
+	many  atomic.Int32 // of the hosts are control nodes
 	ca    *x509.Certificate
 	key   *ecdsa.PrivateKey
 }
@@ -103,15 +105,16 @@ func (s *site) addHost(t *testing.T, i int) {
 	s.hosts = append(s.hosts, h)
 }
 
-// controls makes the first n hosts control nodes, for all that start then.
+// controls makes the first n hosts control nodes; those that run hear of it.
 func (s *site) controls(n int) {
+	s.many.Store(int32(n))
 	for i, h := range s.hosts {
 		if i < n {
 			h.conf.Central, h.conf.Address = true, s.management(i)
 		}
 		h.conf.Controls = func() []netip.Addr {
 			var out []netip.Addr
-			for j := range n {
+			for j := range int(s.many.Load()) {
 				out = append(out, s.management(j))
 			}
 			return out

@@ -38,10 +38,6 @@ func TestThreeControlNodes(t *testing.T) {
 	if drift, err := d.Sync(within(t), driver.State{Networks: []driver.Network{kept}}); err != nil || len(drift.Healed)+len(drift.Deleted) > 0 {
 		t.Fatalf("after it got an address: %+v, %v", drift, err)
 	}
-	// The first hears of the others only when it looks again.
-	first.rest()
-	s.start(t, 0)
-
 	leader := s.leader(t, 3)
 	for _, victim := range []int{leader, (leader + 1) % 3} {
 		h := s.hosts[victim]

@@ -51,20 +51,27 @@ func southbound() central {
 // members.
 func (d *Daemons) clustered() bool { return d.conf.Central && d.conf.Address.IsValid() }
 
-// hear takes over the control nodes that are known now, and says whether they
-// are others than before.
+// hear takes over the control nodes and the removed ones that are known now,
+// and says whether they are others than before.
 func (d *Daemons) hear() bool {
-	if d.conf.Controls == nil {
+	controls, removed := heard(d.conf.Controls), heard(d.conf.Removed)
+	if len(controls) == 0 {
+		controls = d.controls
+	}
+	if slices.Equal(controls, d.controls) && slices.Equal(removed, d.removed) {
 		return false
 	}
-	now := slices.Clone(d.conf.Controls())
-	now = slices.DeleteFunc(now, func(a netip.Addr) bool { return !a.IsValid() })
-	slices.SortFunc(now, netip.Addr.Compare)
-	if now = slices.Compact(now); len(now) == 0 || slices.Equal(now, d.controls) {
-		return false
-	}
-	d.controls = now
+	d.controls, d.removed = controls, removed
 	return true
+}
+
+func heard(f func() []netip.Addr) []netip.Addr {
+	if f == nil {
+		return nil
+	}
+	now := slices.DeleteFunc(slices.Clone(f()), func(a netip.Addr) bool { return !a.IsValid() })
+	slices.SortFunc(now, netip.Addr.Compare)
+	return slices.Compact(now)
 }
 
 // Northbound is the remote of the northbound database on this machine.
@@ -145,6 +152,9 @@ func pssl(a netip.Addr, port int) string {
 }
 
 func (d *Daemons) startCentral(ctx context.Context) error {
+	if err := d.ensureAccess(ctx); err != nil {
+		return err
+	}
 	for _, p := range d.centralProcesses() {
 		if _, err := d.ensureProcess(ctx, p); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // configureChassis writes what ovn-controller reads (ovn-controller(8)).
@@ -37,6 +38,21 @@ func (d *Daemons) configureChassis(ctx context.Context) error {
 	}
 	_, err := d.Vsctl(ctx, args...)
 	return err
+}
+
+// leave has the controller take this chassis out of the southbound database, as
+// well as that can be reached, and end.
+func (d *Daemons) leave(ctx context.Context) {
+	p := d.controller()
+	proc, ok := d.find(p)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if _, err := d.command(ctx, "ovs-appctl", "-t", d.controlSocket(p, proc.PID), "exit"); err == nil {
+		_ = proc.Wait(ctx) // what does not end is ended
+	}
 }
 
 // Connected says whether the controller speaks with a southbound database:

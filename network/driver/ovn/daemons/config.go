@@ -49,6 +49,9 @@ type Config struct {
 	// the central databases as last heard, this one included; nil or none
 	// heard: what was known last.
 	Controls func() []netip.Addr
+	// Removed returns the management addresses of machines that were removed
+	// from the cloud and that no other has; nil: none. Databases refuse them.
+	Removed func() []netip.Addr
 	// LeaveTime is how long a member of the databases may be no control node
 	// before it is thrown out: one that has just joined may not be heard of
 	// yet. 0: a minute.
@@ -85,6 +88,7 @@ type Daemons struct {
 	mu       sync.Mutex
 	datapath string               // once Start knows it
 	controls []netip.Addr         // last heard
+	removed  []netip.Addr         // last heard
 	missed   map[string]time.Time // since when a member of a database is no control node
 }
 

@@ -213,10 +213,13 @@ func (d *Daemons) Stop(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var errs []error
+	if !d.conf.NoChassis {
+		d.leave(ctx)
+	}
 	for _, p := range slices.Backward(d.processes()) {
 		errs = append(errs, d.stopProcess(ctx, p))
 	}
-	errs = append(errs, host.DeleteLink(d.conf.HostNetns, d.HostLink()), d.dropUnderlay(ctx), d.giveBack(), d.deleteTaps())
+	errs = append(errs, host.DeleteLink(d.conf.HostNetns, d.HostLink()), d.dropAccess(ctx), d.dropUnderlay(ctx), d.giveBack(), d.deleteTaps())
 	spaces, err := d.MetadataNamespaces()
 	errs = append(errs, err)
 	for _, ns := range append(spaces, d.Netns()) {

@@ -221,8 +221,7 @@ table ip TABLE {
 	}
 }
 `)
-	_, err := host.Run(ctx, host.Command{Path: "nft", Args: []string{"-f", "-"}, Stdin: []byte(rules), Netns: d.conf.HostNetns, Timeout: commandTimeout})
-	if err != nil {
+	if err := d.nft(ctx, rules); err != nil {
 		return fmt.Errorf("let tunnels share the host's address: %w", err)
 	}
 	return nil
@@ -233,9 +232,6 @@ func (d *Daemons) dropUnderlay(ctx context.Context) error {
 	if !host.LinkExists(d.conf.HostNetns, d.underlayLink()) {
 		return nil
 	}
-	_, err := host.Run(ctx, host.Command{
-		Path: "nft", Args: []string{"-f", "-"}, Stdin: []byte("table ip " + d.natTable() + "\ndelete table ip " + d.natTable() + "\n"),
-		Netns: d.conf.HostNetns, Timeout: commandTimeout,
-	})
+	err := d.nft(ctx, "table ip "+d.natTable()+"\ndelete table ip "+d.natTable()+"\n")
 	return errors.Join(err, host.DeleteLink(d.conf.HostNetns, d.underlayLink()))
 }
