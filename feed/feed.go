@@ -64,6 +64,7 @@ type Feed struct {
 	mu        sync.Mutex
 	ended     bool
 	followers int
+	of        map[string]int // followers by project
 	recent    []Event // in order of Seq, without gaps that may still fill
 	last      int64   // the newest that may be told; -1: not known
 	news      chan struct{}
@@ -78,7 +79,7 @@ func New(ctx context.Context, d *db.DB) (*Feed, error) {
 	if err := d.Migrate(ctx, "feed", sub); err != nil {
 		return nil, err
 	}
-	return &Feed{d: d, log: slog.Default(), wake: make(chan struct{}, 1), last: -1, news: make(chan struct{})}, nil
+	return &Feed{d: d, log: slog.Default(), wake: make(chan struct{}, 1), last: -1, of: map[string]int{}, news: make(chan struct{})}, nil
 }
 
 // Record stores a change; call it in the transaction that makes the change.

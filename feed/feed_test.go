@@ -241,6 +241,21 @@ func TestEventsThatAreForgottenAreGone(t *testing.T) {
 	}
 }
 
+func TestOneProjectDoesNotTakeAllStreams(t *testing.T) {
+	_, url := serve(t, dbtest.New(t))
+	for range 100 {
+		if a := follow(t, url, "greedy", ""); a.resp.StatusCode != 200 {
+			t.Fatal(a.resp.Status)
+		}
+	}
+	if a := follow(t, url, "greedy", ""); a.resp.StatusCode != 503 {
+		t.Errorf("one more: %s", a.resp.Status)
+	}
+	if a := follow(t, url, "other", ""); a.resp.StatusCode != 200 {
+		t.Errorf("another project: %s", a.resp.Status)
+	}
+}
+
 func TestStreamEndsWithItsToken(t *testing.T) {
 	_, url := serve(t, dbtest.New(t))
 	a := follow(t, url, "ending", "")

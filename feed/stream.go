@@ -19,6 +19,11 @@ import (
 const (
 	// maxFollowers bounds the open streams of one process.
 	maxFollowers = 1000
+	// maxOfProject bounds those of one project, so that nobody takes them all.
+	maxOfProject = 100
+	// maxStream bounds a stream: the client comes again at once, goes on where
+	// it was, and its token is looked at again, as it may have been revoked.
+	maxStream = 5 * time.Minute
 	// quiet is how often a comment is sent where nothing happens, so that
 	// both sides notice a connection that is dead.
 	quiet = 15 * time.Second
@@ -39,7 +44,7 @@ func Rule() policy.Rule {
 // of that project's resources. Last-Event-ID (or ?last_event_id=) goes on
 // behind an event; without it the stream begins now. An id that is too old to
 // go on from is 410: list the resources, and follow from now. The stream ends
-// with the token.
+// with the token, and every few minutes.
 func (f *Feed) Route() rest.Route {
 	return rest.GET("/feed", f.open, rest.Policy(rule))
 }
@@ -54,28 +59,33 @@ func (f *Feed) open(r *rest.Request) (any, error) {
 		from = r.Query().Get("last_event_id")
 	}
 	ctx := r.Context()
-	seq, err := f.begin(ctx, from)
+	seq, err := f.begin(ctx, who.Project.ID, from)
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{f: f, ctx: ctx, project: who.Project.ID, seq: seq, until: who.ExpiresAt}
+	until := time.Now().Add(maxStream)
+	if who.ExpiresAt.Before(until) {
+		until = who.ExpiresAt
+	}
+	s := &stream{f: f, ctx: ctx, project: who.Project.ID, seq: seq, until: until}
 	return &rest.Response{Status: http.StatusOK, Stream: s, Header: http.Header{
 		"Content-Type": {"text/event-stream"}, "Cache-Control": {"no-store"}, "X-Accel-Buffering": {"no"},
 	}}, nil
 }
 
 // begin counts a follower in and returns where it begins.
-func (f *Feed) begin(ctx context.Context, from string) (int64, error) {
+func (f *Feed) begin(ctx context.Context, project, from string) (int64, error) {
 	f.mu.Lock()
-	if f.ended || f.followers >= maxFollowers {
+	if f.ended || f.followers >= maxFollowers || f.of[project] >= maxOfProject {
 		f.mu.Unlock()
 		return 0, fault.Unavailablef("No further stream can be opened here now. Try again later.")
 	}
 	f.followers++
+	f.of[project]++
 	f.mu.Unlock()
 	seq, err := f.start(ctx, from)
 	if err != nil {
-		f.leave()
+		f.leave(project)
 	}
 	return seq, err
 }
@@ -103,10 +113,13 @@ func (f *Feed) start(ctx context.Context, from string) (int64, error) {
 	return seq, nil
 }
 
-func (f *Feed) leave() {
+func (f *Feed) leave(project string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.followers--
+	if f.of[project]--; f.of[project] == 0 {
+		delete(f.of, project)
+	}
 }
 
 // next returns a project's events behind seq, up to which number they are
@@ -164,7 +177,7 @@ func (s *stream) Read([]byte) (int, error) { return 0, io.EOF }
 func (s *stream) Close() error {
 	if !s.left {
 		s.left = true
-		s.f.leave()
+		s.f.leave(s.project)
 	}
 	return nil
 }

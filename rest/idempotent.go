@@ -74,11 +74,15 @@ func (a *API) handle(r *Request) (any, error) {
 	return out, nil
 }
 
+// scopeOf tells apart what one user may act as. A token that was made from a
+// trust or an application credential gets no answers that others of the user
+// got.
 func scopeOf(who *auth.Identity) string {
+	scope := who.Project.ID + "/" + who.Domain.ID
 	if who.System {
-		return "system"
+		scope = "system"
 	}
-	return who.Project.ID + "/" + who.Domain.ID
+	return scope + "/" + who.TrustID + "/" + who.AppCredentialID
 }
 
 // fingerprint tells requests with the same key apart. JSON that says the same

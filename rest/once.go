@@ -80,7 +80,8 @@ type onceRow struct {
 // claim is the right to do what a key asks for.
 type claim struct {
 	id, key, seed string
-	again         bool // somebody tried before and did not come to an end
+	holder        string // who has it, as long as nobody took it over
+	again         bool   // somebody tried before and did not come to an end
 }
 
 // kept is an answer as it is stored.
@@ -121,7 +122,7 @@ func (o *Once) begin(ctx context.Context, id, key, fingerprint string) (*claim, 
 		}
 		err := db.Insert(ctx, o.d, "idempotency", row)
 		if err == nil {
-			return &claim{id: id, key: key, seed: row.Seed}, nil, nil
+			return &claim{id: id, key: key, seed: row.Seed, holder: row.Holder}, nil, nil
 		}
 		if !db.IsUnique(err) {
 			return nil, nil, err
@@ -144,7 +145,7 @@ func (o *Once) begin(ctx context.Context, id, key, fingerprint string) (*claim, 
 				return nil, nil, err
 			}
 			if n == 1 {
-				return &claim{id: id, key: key, seed: have.Seed, again: true}, nil, nil
+				return &claim{id: id, key: key, seed: have.Seed, holder: row.Holder, again: true}, nil, nil
 			}
 		}
 		if time.Now().After(end) {
@@ -192,7 +193,7 @@ func (o *Once) hold(ctx context.Context, c *claim) (release func()) {
 			case <-ctx.Done():
 				return
 			case <-t.C: // a failure is made good by the next
-				_, _ = db.Exec(ctx, o.d, "UPDATE idempotency SET held_until = ? WHERE id = ? AND status = 0", db.Now().Add(o.held), c.id)
+				_, _ = db.Exec(ctx, o.d, "UPDATE idempotency SET held_until = ? WHERE id = ? AND status = 0 AND holder = ?", db.Now().Add(o.held), c.id, c.holder)
 			}
 		}
 	}()
@@ -216,16 +217,17 @@ func (o *Once) keep(ctx context.Context, c *claim, status int, k kept) error {
 	return err
 }
 
-// giveUp forgets a key whose request was refused: nothing was made.
+// giveUp forgets a key whose request was refused: nothing was made. Where
+// another took the claim over meanwhile, it is the other's to end.
 func (o *Once) giveUp(ctx context.Context, c *claim) error {
-	_, err := db.Exec(ctx, o.d, "DELETE FROM idempotency WHERE id = ? AND status = 0", c.id)
+	_, err := db.Exec(ctx, o.d, "DELETE FROM idempotency WHERE id = ? AND status = 0 AND holder = ?", c.id, c.holder)
 	return err
 }
 
 // letGo lets the next request with the key go on where this one failed, with
 // the ids that it used.
 func (o *Once) letGo(ctx context.Context, c *claim) error {
-	_, err := db.Exec(ctx, o.d, "UPDATE idempotency SET held_until = ? WHERE id = ? AND status = 0", db.Now().Add(-time.Second), c.id)
+	_, err := db.Exec(ctx, o.d, "UPDATE idempotency SET held_until = ? WHERE id = ? AND status = 0 AND holder = ?", db.Now().Add(-time.Second), c.id, c.holder)
 	return err
 }
 

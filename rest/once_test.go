@@ -236,6 +236,26 @@ func TestKeyOutlivesItsProcess(t *testing.T) {
 	})
 }
 
+// TestLateRefusalLeavesTheClaimOfAnother: a process that stood still comes to its
+// end when another one has taken its claim over.
+func TestLateRefusalLeavesTheClaimOfAnother(t *testing.T) {
+	d := dbtest.New(t)
+	s := newShop(t, d)
+	a := s.api(t, d)
+	s.before = func() error {
+		if _, err := db.Exec(context.Background(), d, "UPDATE idempotency SET holder = 'another'"); err != nil {
+			return err
+		}
+		return fault.Conflictf("too late")
+	}
+	if w := post(a, "member", "k", lamp); w.Code != 409 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if n, err := db.Count(context.Background(), d, "SELECT count(*) FROM idempotency WHERE holder = 'another'"); err != nil || n != 1 {
+		t.Errorf("%d claims are left, %v", n, err)
+	}
+}
+
 func TestKeptAnswersAreUnreadable(t *testing.T) {
 	d := dbtest.New(t)
 	s := newShop(t, d)
