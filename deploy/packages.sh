@@ -6,7 +6,7 @@
 set -eu
 packages() {
   case $1 in
-    run) echo openvswitch-switch openvswitch-common ovn-central ovn-host ovn-common qemu-system-x86 qemu-utils iproute2 ethtool util-linux ;;
+    run) echo openvswitch-switch openvswitch-common ovn-central ovn-host ovn-common qemu-system-x86 qemu-utils iproute2 ethtool nftables util-linux ;;
     guest) grep -v '^#' "$(dirname "$0")/../tools/guestimage/packages.txt" ;;
     client) echo python3-openstackclient openssh-client curl ;;
     test) echo postgresql mariadb-server slapd gcc libc6-dev tcpdump ;;

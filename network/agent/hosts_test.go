@@ -1,9 +1,14 @@
 package agent_test
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/tropocloud/tropo/bus"
+	"github.com/tropocloud/tropo/bus/inproc"
 	"github.com/tropocloud/tropo/network"
 	"github.com/tropocloud/tropo/network/driver"
 	"github.com/tropocloud/tropo/network/manager"
@@ -83,6 +88,38 @@ func TestBindingNeedsALivingHost(t *testing.T) {
 	slices.Sort(want)
 	if !slices.Equal(types, want) {
 		t.Errorf("agents %v", types)
+	}
+}
+
+// TestManagersWakeEachOther: the reconciler runs on one control node, and hears
+// of what the others write.
+func TestManagersWakeEachOther(t *testing.T) {
+	l := newLab(t)
+	var managers []*manager.Manager
+	hub := inproc.New(inproc.Options{})
+	t.Cleanup(func() { hub.Close() })
+	for _, host := range []string{"c1", "c2"} {
+		m := must[*manager.Manager](t)(manager.New(t.Context(), manager.Options{
+			Store: l.store, Config: l.m.Config(), Dataplane: l.m.Dataplane(), Log: slog.New(slog.DiscardHandler), Bus: hub, Host: host,
+		}))
+		t.Cleanup(must[func()](t)(m.Serve(t.Context())))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- m.Run(ctx) }()
+		t.Cleanup(func() { cancel(); <-ended })
+		managers = append(managers, m)
+	}
+	must[*network.Network](t)(managers[1].CreateNetwork(t.Context(), change(t, map[string]any{})))
+	select {
+	case <-managers[0].Wake():
+	case <-time.After(time.Minute):
+		t.Error("c1 was not woken")
+	}
+	if _, err := bus.Do[network.HostOrders](t.Context(), hub, bus.Target{Topic: network.TopicManager}, network.MethodReport, network.HostReport{Host: "h9", Connected: true}); err != nil {
+		t.Fatal(err)
+	}
+	if list := l.agents(); len(list) != 1 || list[0].Host != "h9" {
+		t.Errorf("agents %v", list)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -179,7 +180,7 @@ func (d *Daemons) Run(ctx context.Context) error {
 			d.rotateLogs(ctx)
 		}
 		if missing := d.missing(); len(missing) > 0 {
-			d.conf.Log.WarnContext(ctx, "network daemons died", slog.String("daemons", strings.Join(missing, " ")))
+			d.conf.Log.WarnContext(ctx, "network daemons died", slog.String("daemons", strings.Join(missing, " ")), slog.String("last", d.lastWords(missing[0])))
 			if err := d.Start(ctx); err != nil && ctx.Err() == nil {
 				d.conf.Log.ErrorContext(ctx, "network daemons not restarted", slog.Any("error", err))
 			}
@@ -189,6 +190,21 @@ func (d *Daemons) Run(ctx context.Context) error {
 			d.conf.Log.WarnContext(ctx, "network daemons do not follow the control nodes yet", slog.Any("error", err))
 		}
 	}
+}
+
+// lastWords is the end of a daemon's log: what it died of, maybe.
+func (d *Daemons) lastWords(name string) string {
+	f, err := os.Open(d.log(name + ".log"))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	const most = 400
+	if info, err := f.Stat(); err == nil && info.Size() > most {
+		_, _ = f.Seek(-most, io.SeekEnd) // from the beginning, then
+	}
+	b, _ := io.ReadAll(io.LimitReader(f, most)) // as much as there is
+	return strings.TrimSpace(string(b))
 }
 
 // followRounds is how many seconds pass between looks at the databases'
