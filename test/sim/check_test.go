@@ -139,6 +139,7 @@ func (w *world) atRest() (f finding) {
 	w.claimsAtRest(&f, byID)
 	w.actionsAtRest(&f, byID)
 	w.acknowledged(&f, byID)
+	f = append(f, w.images.atRest(byID)...)
 	w.dataplaneAtRest(&f)
 	sort.Strings(f)
 	return f
@@ -219,7 +220,7 @@ func (w *world) portsAtRest(f *finding, servers map[string]*serverRow) {
 		case p.State != string(compute.PortAttached):
 		case !ok:
 			f.add("server %s (%s) has the port %s, which is not there", p.Server, s.VM, p.Port)
-		case n.Device != p.Server || n.Host != s.Host:
+		case n.Device != p.Server || n.Host != s.Host && s.VM != "shelved_offloaded":
 			f.add("port %s is bound to %q on %q, server %s (%s) is on %q", p.Port, n.Device, n.Host, p.Server, s.VM, s.Host)
 		}
 	}
@@ -285,7 +286,7 @@ func (w *world) claimsAtRest(f *finding, servers map[string]*serverRow) {
 var outcome = map[string][]string{
 	"create": {"active"}, "stop": {"stopped"}, "start": {"active"}, "reboot": {"active"}, "resize": {"resized"},
 	"confirmResize": {"active", "stopped"}, "revertResize": {"active", "stopped"}, "rebuild": {"active", "stopped"},
-	"evacuate": {"active", "stopped"}, "pause": {"paused"}, "unpause": {"active"}, "suspend": {"suspended"}, "resume": {"active"},
+	"evacuate": {"active", "stopped"}, "shelve": {"shelved_offloaded"}, "unshelve": {"active"}, "pause": {"paused"}, "unpause": {"active"}, "suspend": {"suspended"}, "resume": {"active"},
 }
 
 func (w *world) actionsAtRest(f *finding, servers map[string]*serverRow) {
@@ -406,6 +407,7 @@ func (w *world) leaks() (f finding) {
 			f.add("left on %s: %v", h.name, g)
 		}
 	}
+	f = append(f, w.images.atRest(nil)...)
 	w.dataplaneAtRest(&f)
 	return f
 }

@@ -43,7 +43,7 @@ func (c *control) start() error {
 			return err
 		}
 	}
-	mux.HandleFunc("/image/", images)
+	mux.Handle("/image/", c.w.images)
 	front := &rest.InProcess{}
 	front.Add("cloud", mux)
 	c.w.mu.Lock()

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +42,7 @@ func (h *machine) start() error {
 	}
 	p := h.w.newProcess(h.name)
 	a, err := agent.New(p.ctx, agent.Options{
-		Host: h.name, IP: "10.0.0.1", Driver: h.driver, Bus: wire{p, h.w.bus}, Session: p.session("nova"), Config: h.w.conf.compute, Log: h.w.journal.logger(h.name),
+		Host: h.name, IP: "10.0.0.1", Driver: h.driver, Bus: wire{p, h.w.bus}, Session: p.session("nova"), WorkDir: filepath.Join(h.w.dir, h.name), Config: h.w.conf.compute, Log: h.w.journal.logger(h.name),
 	})
 	if err != nil {
 		p.end()

@@ -93,6 +93,9 @@ var kinds = []struct {
 	{"floating-delete", 2},
 	{"disable", 1},
 	{"enable", 1},
+	{"shelve", 3},
+	{"unshelve", 4},
+	{"snapshot", 2},
 }
 
 func newPlan(seed uint64) *plan {

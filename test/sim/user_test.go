@@ -163,6 +163,7 @@ func (u *user) settle(ctx context.Context, id string) {
 var plain = map[string]any{
 	"stop": doc{"os-stop": nil}, "start": doc{"os-start": nil}, "confirm": doc{"confirmResize": nil}, "revert": doc{"revertResize": nil},
 	"pause": doc{"pause": nil}, "unpause": doc{"unpause": nil}, "suspend": doc{"suspend": nil}, "resume": doc{"resume": nil},
+	"shelve": doc{"shelve": nil}, "unshelve": doc{"unshelve": nil}, "snapshot": doc{"createImage": doc{"name": "snapshot"}},
 	"rebuild": doc{"rebuild": doc{"imageRef": imageID}},
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,6 +37,8 @@ type world struct {
 	dbs     map[string]*db.DB
 	bus     *inproc.Bus
 	plane   *networkfake.Driver
+	images  *images
+	dir     string
 	conf    configs
 	calm    atomic.Bool // no more faults
 
@@ -78,7 +79,7 @@ func newConfigs() (c configs, err error) {
 // newWorld opens the databases in dir.
 func newWorld(t testing.TB, p *plan, dir string) *world {
 	t.Helper()
-	w := &world{t: t, plan: p, dice: newDice(p.Seed), journal: &journal{start: time.Now()}, dbs: map[string]*db.DB{}, plane: networkfake.New()}
+	w := &world{t: t, plan: p, dice: newDice(p.Seed), journal: &journal{start: time.Now()}, dbs: map[string]*db.DB{}, plane: networkfake.New(), images: newImages(), dir: dir}
 	var err error
 	if w.conf, err = newConfigs(); err != nil {
 		t.Fatal(err)
@@ -189,18 +190,6 @@ func (validator) Validate(_ context.Context, token string) (*auth.Identity, erro
 		id.Roles = append(id.Roles, auth.Ref{ID: r, Name: r})
 	}
 	return id, nil
-}
-
-const imageID = "33333333-3333-4333-8333-333333333333"
-
-// images answers for the image service: it has one image.
-func images(rw http.ResponseWriter, r *http.Request) {
-	rw.Header().Set("Content-Type", "application/json")
-	if !strings.HasSuffix(r.URL.Path, imageID) {
-		rw.WriteHeader(http.StatusNotFound)
-		return
-	}
-	_, _ = rw.Write([]byte(`{"id":"` + imageID + `","name":"cirros","status":"active","owner":"` + project + `","size":1048576,"min_disk":0,"min_ram":0,"disk_format":"qcow2","container_format":"bare","visibility":"public"}`))
 }
 
 // scratch is a folder for databases, in memory where the machine has such.
