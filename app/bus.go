@@ -8,9 +8,13 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tropocloud/tropo/bus/dial"
+	"github.com/tropocloud/tropo/bus/nats"
 	"github.com/tropocloud/tropo/cluster"
+	"github.com/tropocloud/tropo/compute"
+	"github.com/tropocloud/tropo/network"
 )
 
 // connect opens the bus that the configuration names; without one, that of
@@ -34,7 +38,13 @@ func (s *System) connect() error {
 			n, err := s.nodes.Admit(c)
 			return n.Has(cluster.Control), err
 		}
+		o.Limit = s.limits
 	}
+	waits := time.AfterFunc(5*time.Second, func() {
+		s.say("waits for the message broker: no control node answers")
+		s.log.Warn("waits for the message broker")
+	})
+	defer waits.Stop()
 	if s.bus, err = dial.Open(s.ctx, address, o); err != nil {
 		return fmt.Errorf("connect to the bus: %w", err)
 	}
@@ -43,6 +53,20 @@ func (s *System) connect() error {
 		s.reviewBroker(k.Review)
 	}
 	return nil
+}
+
+// limits are what a node may do at the broker: one that is no control node
+// serves its own agent and calls the managers.
+func (s *System) limits(c *x509.Certificate) *nats.Limits {
+	l := &nats.Limits{Host: c.Subject.CommonName, Serves: []string{compute.TopicAgent}, Calls: []string{compute.TopicManager, network.TopicManager}}
+	n, err := s.nodes.Admit(c)
+	switch {
+	case err != nil:
+		return &nats.Limits{Host: l.Host}
+	case n.Has(cluster.Control):
+		return nil
+	}
+	return l
 }
 
 // ownBroker is the URL of the broker that is embedded in the control nodes:

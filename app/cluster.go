@@ -118,13 +118,13 @@ func (s *System) openNodes() error {
 		return err
 	}
 	s.member.Controls, s.turns = s.nodes.Controls, d
-	if want := s.publicBase(); (s.place.e.Founder || c.Node.PublicEndpoint != "") && s.nodes.Public() != want {
+	if want := s.publicBase(); (s.place.now().Founder || c.Node.PublicEndpoint != "") && s.nodes.Public() != want {
 		if err := s.nodes.SetPublic(s.ctx, want); err != nil {
 			return err
 		}
 	}
 	s.nodes.Watch(func() {
-		m := cluster.Membership{Bus: s.place.e.Bus, Public: s.nodes.Public()}
+		m := cluster.Membership{Bus: s.place.now().Bus, Public: s.nodes.Public()}
 		for _, n := range s.nodes.Controls() {
 			m.Controls = append(m.Controls, n.Document())
 		}
@@ -160,7 +160,15 @@ func (s *System) serveCluster(admin *http.ServeMux) error {
 	if err != nil {
 		return err
 	}
-	s.front.set("cluster", api)
+	// The cluster's own API is on the management address alone.
+	mounted := rest.Mount("/cluster", api)
+	all := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/cluster/") {
+			mounted.ServeHTTP(w, r)
+			return
+		}
+		s.front.ServeHTTP(w, r)
+	})
 	s.onStop(stopper(s.bus.Subscribe(changedEvent, func(ctx context.Context, _ bus.Event) {
 		if err := s.nodes.Reload(ctx); err != nil {
 			s.log.LogAttrs(ctx, slog.LevelWarn, "the nodes could not be read again", slog.Any("error", err))
@@ -171,7 +179,7 @@ func (s *System) serveCluster(admin *http.ServeMux) error {
 	if err != nil {
 		return fmt.Errorf("listen for the other nodes: %w", err)
 	}
-	s.serveTLS(l, s.admitted(s.front), s.identity.Server(false, func(c *x509.Certificate) error {
+	s.serveTLS(l, s.admitted(all), s.identity.Server(false, func(c *x509.Certificate) error {
 		_, err := s.nodes.Admit(c)
 		return err
 	}))

@@ -29,7 +29,6 @@ var mounts = []struct{ service, path, suffix string }{
 	{"network", "/networking", ""},
 	{"metadata", "/metadata", ""},
 	{"feed", "/feed", ""},
-	{"cluster", "/cluster", ""},
 }
 
 // front is the common listener's handler: it hands each request to the service
@@ -136,8 +135,8 @@ func (s *System) publicBase() string {
 	if u := s.o.Config.Node.PublicEndpoint; u != "" {
 		return strings.TrimRight(u, "/")
 	}
-	if s.place != nil && !s.place.e.Founder && s.place.e.Public != "" {
-		return s.place.e.Public
+	if s.place != nil && !s.place.now().Founder && s.place.now().Public != "" {
+		return s.place.now().Public
 	}
 	return "http://" + s.reachable(s.common)
 }
@@ -261,6 +260,12 @@ func (s *System) serveTLS(l net.Listener, h http.Handler, c *tls.Config) {
 func (s *System) welcome(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.ctx.Err() == nil {
+			if strings.HasSuffix(r.URL.Path, "/feed") { // has no end of its own
+				ctx, cancel := context.WithCancel(r.Context())
+				defer cancel()
+				defer context.AfterFunc(s.ctx, cancel)()
+				r = r.WithContext(ctx)
+			}
 			next.ServeHTTP(w, r)
 			return
 		}

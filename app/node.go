@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -87,11 +88,17 @@ type place struct {
 	e  *enrolment
 }
 
-func (p *place) controls() []cluster.Node {
+// now is what is known at this moment; it is not changed any more.
+func (p *place) now() *enrolment {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	list := make([]cluster.Node, len(p.e.Controls))
-	for i, d := range p.e.Controls {
+	return p.e
+}
+
+func (p *place) controls() []cluster.Node {
+	e := p.now()
+	list := make([]cluster.Node, len(e.Controls))
+	for i, d := range e.Controls {
 		list[i] = d.Node()
 	}
 	return list
@@ -151,7 +158,7 @@ func (s *System) newMember() (member, error) {
 		if !n.Has(cluster.Control) {
 			return member{}, fault.Invalidf("The first node of a cloud needs the role control; for others use `tropo join`.")
 		}
-		e = &enrolment{Founder: true, Membership: cluster.Membership{Node: n.Document(), Controls: []cluster.NodeDocument{n.Document()}}}
+		e = founder(e, n, c)
 		if err := s.state.writeEnrolment(e); err != nil {
 			return member{}, err
 		}
@@ -160,6 +167,24 @@ func (s *System) newMember() (member, error) {
 		return member{}, fault.Conflictf("This machine has not finished to join: run the same `tropo join` again.")
 	}
 	return s.enrolled(e), nil
+}
+
+// founder is the place of a cloud's first node. It keeps where the database and
+// the bus are, so that a start without the configuration file does not begin
+// another cloud.
+func founder(before *enrolment, n cluster.Node, c *Config) *enrolment {
+	e := &enrolment{
+		Founder: true, Membership: cluster.Membership{Node: n.Document(), Controls: []cluster.NodeDocument{n.Document()}},
+		Database: c.Database.Connection,
+	}
+	if c.Bus.URL != "inproc:" {
+		e.Transport = c.Bus.URL
+	}
+	if before != nil {
+		e.Controls = before.Controls
+		e.Database, e.Transport = cmp.Or(e.Database, before.Database), cmp.Or(e.Transport, before.Transport)
+	}
+	return e
 }
 
 // enrolled is the place of a machine that has joined, and completes the

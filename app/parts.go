@@ -105,7 +105,7 @@ func (s *System) bootstrap(c identity.Config) identitymanager.BootstrapOptions {
 		}
 		o.Users = append(o.Users, identitymanager.BootstrapUser{Name: u, Password: s.secrets.Services[u], HashRounds: rounds})
 	}
-	if s.place != nil && !s.place.e.Founder && s.o.Config.Node.PublicEndpoint == "" {
+	if s.place != nil && !s.place.now().Founder && s.o.Config.Node.PublicEndpoint == "" {
 		return o // the catalog has the first node's addresses
 	}
 	for _, e := range []struct{ service, typ, name string }{

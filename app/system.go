@@ -262,7 +262,7 @@ func (s *System) session(user string) *auth.Session {
 		Password: func() string { return s.secrets.Services[user] },
 	}
 	if s.agentOnly() { // it has one user of its own, whatever it does
-		o.Username, o.Password = s.member.User, func() string { return s.place.e.Password }
+		o.Username, o.Password = s.member.User, func() string { return s.place.now().Password }
 	}
 	n := auth.NewSession(o)
 	s.sessions[user] = n
