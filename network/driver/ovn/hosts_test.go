@@ -50,7 +50,8 @@ type siteHost struct {
 }
 
 func (s *site) management(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 89, 0, byte(i + 1)}) }
-func (s *site) service(i int) netip.Addr    { return netip.AddrFrom4([4]byte{10, 89, 1, byte(i + 1)}) }
+
+func (s *site) service(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 89, 1, byte(i + 1)}) }
 
 // wires is the namespace between the hosts.
 func (s *site) wires() string { return s.name + "-sw" }
