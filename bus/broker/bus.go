@@ -77,6 +77,9 @@ func New(ctx context.Context, opts Options, open func(context.Context, Options, 
 		topics: map[string]*topic{}, subs: map[*subscription]struct{}{}, bounds: map[Address]*bound{},
 		waiting: map[string]func(*envelope){}, peers: map[bus.Target]*peers{},
 	}
+	if opts.Node != "" {
+		b.id = opts.Node + "." + b.id
+	}
 	link, err := open(ctx, opts, Sink{Deliver: b.deliver, Nobody: b.nobody})
 	if err != nil {
 		return nil, err

@@ -106,7 +106,11 @@ type Sink struct {
 type Options struct {
 	// Prefix begins all names at the broker: clouds that share one differ in
 	// it. Letters, digits, "-" and "_"; "tropo".
-	Prefix  string
+	Prefix string
+	// Node, if not empty, begins the name of this connection's inbox, before a
+	// dot, so that a broker can keep others from it. What is special at the
+	// broker must not be in it.
+	Node    string
 	Workers int // handlers that run at the same time in one server; 64
 	Queue   int // calls and casts that wait in one server; 1024
 	Fanouts int // fan-outs that wait in one server, events in one subscription; 1024

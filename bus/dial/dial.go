@@ -42,6 +42,8 @@ type Options struct {
 	// certificates, with ServerTLS; its URL needs no password then. The bus
 	// has a method Review() that asks it again about those connected.
 	Admit nats.Admit
+	// Limit, if not nil, bounds what those may do whom Admit lets in.
+	Limit nats.Limit
 	// Name is this process, unique in the cloud, as the broker shows it.
 	Name string
 }
@@ -145,7 +147,7 @@ func embed(ctx context.Context, u *url.URL, o Options) (bus.Bus, error) {
 	}
 	s, err := nats.Embed(nats.ServerOptions{
 		Name: o.Name, Listen: u.Host, Cluster: u.Query().Get("cluster"), Routes: u.Query()["route"],
-		Username: u.User.Username(), Password: password, TLS: o.ServerTLS, Admit: o.Admit, Log: o.Log,
+		Username: u.User.Username(), Password: password, TLS: o.ServerTLS, Admit: o.Admit, Limit: o.Limit, Prefix: o.Prefix, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err

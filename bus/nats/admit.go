@@ -23,6 +23,8 @@ type Admit func(c *x509.Certificate) (peer bool, err error)
 // without TLS, has a random password.
 type gate struct {
 	admit    Admit
+	limit    Limit  // nil: everybody may do everything
+	prefix   string // of limited clients' names
 	password string
 	log      *slog.Logger
 
@@ -59,6 +61,11 @@ func (g client) Check(c server.ClientAuthentication) bool {
 	if _, err := g.admit(cert); err != nil {
 		g.log.Warn("a node was refused by the message broker", slog.String("node", cert.Subject.CommonName), slog.Any("error", err))
 		return false
+	}
+	if g.limit != nil {
+		if l := g.limit(cert); l != nil {
+			c.RegisterUser(&server.User{Username: cert.Subject.CommonName, Permissions: l.permissions(g.prefix)})
+		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

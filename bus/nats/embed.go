@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/tropocloud/tropo/bus"
+	"github.com/tropocloud/tropo/bus/broker"
 )
 
 // startTimeout bounds how long an embedded server may take to start; it takes
@@ -47,7 +49,12 @@ type ServerOptions struct {
 	// Admit, if not nil, lets in by certificates instead of Username and
 	// Password; it needs TLS.
 	Admit Admit
-	Log   *slog.Logger // nil: slog.Default
+	// Limit, if not nil, bounds what those may do whom Admit lets in.
+	Limit Limit
+	// Prefix begins the names of those who are limited, as in
+	// broker.Options; "tropo".
+	Prefix string
+	Log    *slog.Logger // nil: slog.Default
 }
 
 // Server is a NATS server inside this process. It keeps everything in memory.
@@ -70,6 +77,7 @@ func Embed(opts ServerOptions) (*Server, error) {
 		return nil, errors.New("nats: a server that lets in by certificates needs one")
 	case opts.Admit != nil:
 		e.gate = newGate(opts.Admit, opts.Log)
+		e.gate.limit, e.gate.prefix = opts.Limit, cmp.Or(opts.Prefix, broker.Options{}.Defaults().Prefix)
 		e.opts.Username, e.opts.Password = localUser, e.gate.password
 	case (opts.Listen != "" || opts.Cluster != "") && (opts.Username == "" || opts.Password == ""):
 		return nil, errors.New("nats: a server that listens needs a username and a password")

@@ -48,6 +48,9 @@ type Options struct {
 
 // Open connects. It tries until ctx ends.
 func Open(ctx context.Context, opts Options) (*broker.Bus, error) {
+	if opts.Name != "" {
+		opts.Node = token(opts.Name)
+	}
 	return broker.New(ctx, opts.Options, func(ctx context.Context, o broker.Options, sink broker.Sink) (broker.Link, error) {
 		opts.Options = o
 		return connect(ctx, opts, sink)
