@@ -30,20 +30,10 @@ type NodeDocument struct {
 }
 
 // Document is the node as it travels.
-func (n Node) Document() NodeDocument {
-	return NodeDocument{
-		Name: n.Name, Roles: n.Roles, Management: n.Management, Storage: n.Storage, Service: n.Service,
-		Joined: n.Joined, Seen: n.Seen, Version: n.Version, Revoked: n.Revoked,
-	}
-}
+func (n Node) Document() NodeDocument { return NodeDocument(n) }
 
 // Node is the node that the document describes.
-func (d NodeDocument) Node() Node {
-	return Node{
-		Name: d.Name, Roles: d.Roles, Management: d.Management, Storage: d.Storage, Service: d.Service,
-		Joined: d.Joined, Seen: d.Seen, Version: d.Version, Revoked: d.Revoked,
-	}
-}
+func (d NodeDocument) Node() Node { return Node(d) }
 
 // JoinRequest is the body of POST /cluster/v1/join.
 type JoinRequest struct {

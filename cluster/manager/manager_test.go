@@ -2,6 +2,7 @@ package manager_test
 
 import (
 	"context"
+	"crypto/x509"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -10,8 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"crypto/x509"
 
 	"github.com/tropocloud/tropo/cluster"
 	"github.com/tropocloud/tropo/cluster/manager"
