@@ -14,6 +14,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -138,13 +139,18 @@ func (a *Agent) watch(ctx context.Context) error {
 		// From time to time anew: it begins with the state of every port, so
 		// what was lost is made good.
 		round, cancel := context.WithTimeout(ctx, a.o.SyncInterval)
+		var lost error
 		err := a.o.Driver.Watch(round, func(e driver.PortEvent) {
-			if err := a.o.Manager.PortUp(ctx, e.PortID, e.Up); err != nil && ctx.Err() == nil {
-				a.log.LogAttrs(ctx, slog.LevelWarn, "port event was lost", slog.String("port", e.PortID), slog.String("error", err.Error()))
+			if err := a.o.Manager.PortUp(ctx, e.PortID, e.Up); err != nil && lost == nil {
+				lost = fmt.Errorf("port %s: %w", e.PortID, err)
+				cancel() // to be told it again
 			}
 		})
-		over := round.Err() != nil
+		over := round.Err() != nil && lost == nil
 		cancel()
+		if lost != nil {
+			err = lost
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

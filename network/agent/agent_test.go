@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -325,6 +326,39 @@ func TestRunFollows(t *testing.T) {
 	until(t, status(network.StatusActive))
 	l.driver.Plug(w.port, false)
 	until(t, status(network.StatusDown))
+}
+
+// forgetful is a manager that can't write for a while.
+type forgetful struct {
+	agent.Manager
+	left atomic.Int32
+}
+
+func (f *forgetful) PortUp(ctx context.Context, id string, up bool) error {
+	if f.left.Add(-1) >= 0 {
+		return fault.Unavailablef("the database is away")
+	}
+	return f.Manager.PortUp(ctx, id, up)
+}
+
+// TestPortEventsAreNotLost: what could not be written when a port came up is
+// written as soon as that is possible.
+func TestPortEventsAreNotLost(t *testing.T) {
+	l := newLab(t)
+	m := &forgetful{Manager: l.m}
+	m.left.Store(3)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	a := agent.New(agent.Options{Rows: l.store, Manager: m, Driver: l.driver, Wake: l.m.Wake(), Log: slog.New(slog.DiscardHandler)})
+	go func() { done <- a.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	w := l.build()
+	l.report("h1", false)
+	l.bind(w.port, "h1")
+	l.driver.Plug(w.port, true)
+	until(t, func() bool {
+		return must[*network.Port](t)(manager.Show[network.Port](ctx, l.m, w.port)).Status == network.StatusActive
+	})
 }
 
 // until waits for a condition that other goroutines bring about.
