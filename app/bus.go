@@ -29,7 +29,7 @@ func (s *System) connect() error {
 		if address = s.ownBroker(); address == "" {
 			address = "inproc:"
 		} else {
-			o.TLS = s.identity.Client()
+			o.TLS = controlTLS(s.identity)
 		}
 	}
 	if s.nodes != nil && strings.HasPrefix(address, "nats-embedded:") {

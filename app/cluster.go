@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -64,11 +65,19 @@ func (s *System) openCluster() error {
 	return nil
 }
 
-// nodeTransport carries requests from node to node. A peer that is gone is
+// controlTLS is how a node asks control nodes: whoever answers must be one, and
+// not just any node, wherever the connection leads.
+func controlTLS(id *pki.Identity) *tls.Config {
+	c := id.Client()
+	c.ServerName = cluster.AnyControl
+	return c
+}
+
+// nodeTransport carries requests to control nodes. A peer that is gone is
 // noticed within seconds.
 func nodeTransport(id *pki.Identity) *http.Transport {
 	return &http.Transport{
-		TLSClientConfig: id.Client(), ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute,
+		TLSClientConfig: controlTLS(id), ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute,
 		DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 5 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 5 * time.Second,
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: 3 * time.Second, PingTimeout: 3 * time.Second, WriteByteTimeout: 10 * time.Second},
