@@ -26,6 +26,7 @@ type node struct {
 	roles []string
 	args  []string // of "tropo up"
 	argv  []string // of what a unit file starts; instead of args
+	env   []string // beside the usual
 	proc  *program
 }
 
@@ -48,7 +49,7 @@ func (n *node) up() error {
 		args = n.argv[1:]
 	}
 	cmd := exec.Command(n.site.tropo, args...)
-	cmd.Env, cmd.Dir = plainEnv(n.dir), n.dir
+	cmd.Env, cmd.Dir = append(plainEnv(n.dir), n.env...), n.dir
 	_ = os.Truncate(filepath.Join(n.dir, "tropo.out"), 0) // "ready" is of this start; there may be none yet
 	n.proc, err = n.start("tropo", cmd)
 	return err
