@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,9 +33,16 @@ const (
 	awayPause = 500 * time.Millisecond
 )
 
-// dialServer connects to a server so that a host that has vanished is noticed
-// within a bounded time, also by who waits for an answer.
-func dialServer(ctx context.Context, network, address string) (net.Conn, error) {
+// server is what the connections to one share.
+type server struct {
+	// slow counts works under way whose statements may take any time, as
+	// migrations.
+	slow atomic.Int32
+}
+
+// dial connects so that a host that has vanished is noticed within a bounded
+// time, also by who waits for an answer.
+func (s *server) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	d := net.Dialer{
 		Timeout:         connectTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 2},
@@ -54,14 +62,15 @@ func dialServer(ctx context.Context, network, address string) (net.Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &bounded{Conn: c, limit: answer}, nil
+	return &bounded{Conn: c, server: s, limit: answer}, nil
 }
 
 // bounded is a connection on which nobody waits longer than limit for the
 // other side, unless the driver says how long.
 type bounded struct {
 	net.Conn
-	limit time.Duration
+	server *server
+	limit  time.Duration
 
 	mu  sync.Mutex
 	set bool // the driver has set a deadline
@@ -71,7 +80,11 @@ type bounded struct {
 func (b *bounded) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	if !b.set {
-		if err := b.Conn.SetReadDeadline(time.Now().Add(b.limit)); err != nil {
+		until := time.Time{}
+		if b.server.slow.Load() == 0 {
+			until = time.Now().Add(b.limit)
+		}
+		if err := b.Conn.SetReadDeadline(until); err != nil {
 			b.mu.Unlock()
 			return 0, err
 		}
@@ -105,7 +118,7 @@ func (b *bounded) SetReadDeadline(t time.Time) error {
 	return b.Conn.SetReadDeadline(t)
 }
 
-func openPostgres(rawURL string) (*sql.DB, error) {
+func openPostgres(rawURL string, s *server) (*sql.DB, error) {
 	c, err := pgx.ParseConfig(rawURL)
 	if err != nil {
 		return nil, err
@@ -113,7 +126,7 @@ func openPostgres(rawURL string) (*sql.DB, error) {
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = connectTimeout
 	}
-	c.DialFunc = dialServer
+	c.DialFunc = s.dial
 	return sql.OpenDB(&patient{Connector: stdlib.GetConnector(*c, stdlib.OptionAfterConnect(boundIdle))}), nil
 }
 

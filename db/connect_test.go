@@ -15,10 +15,18 @@ import (
 func TestBoundedReads(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() { _, _ = a.Close(), b.Close() }()
-	c := &bounded{Conn: a, limit: 20 * time.Millisecond}
+	c := &bounded{Conn: a, server: &server{}, limit: 20 * time.Millisecond}
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || !isAway(err) {
 		t.Errorf("a silent server: %v", err)
 	}
+	// A migration may take its time.
+	c.server.slow.Add(1)
+	c.limit = time.Nanosecond
+	go func() { _, _ = b.Write([]byte{1}) }()
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Errorf("during a migration: %v", err)
+	}
+	c.server.slow.Add(-1)
 	// What the driver sets stays, as the end of a statement's context.
 	if err := c.SetDeadline(time.Unix(1, 0)); err != nil {
 		t.Fatal(err)

@@ -40,6 +40,7 @@ type DB struct {
 	dialect Dialect
 	write   *sql.DB
 	read    *sql.DB // equals write except on SQLite
+	server  *server // nil on SQLite
 
 	gate     chan struct{} // SQLite: held by the one who writes
 	gateWait time.Duration
@@ -64,8 +65,9 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 		d, err = openSQLite(strings.TrimPrefix(rest, "//"))
 	case "postgres", "postgresql":
 		var c *sql.DB
-		if c, err = openPostgres(rawURL); err == nil {
-			d = openOne(PostgreSQL, c)
+		srv := &server{}
+		if c, err = openPostgres(rawURL, srv); err == nil {
+			d = openOne(PostgreSQL, c, srv)
 		}
 	case "mysql":
 		d, err = openMySQL(rawURL)
@@ -108,11 +110,11 @@ func openSQLite(path string) (*DB, error) {
 	return &DB{dialect: SQLite, write: w, read: r, gate: make(chan struct{}, 1), gateWait: gateTimeout}, nil
 }
 
-func openOne(dialect Dialect, c *sql.DB) *DB {
+func openOne(dialect Dialect, c *sql.DB, s *server) *DB {
 	c.SetMaxOpenConns(16)
 	c.SetMaxIdleConns(4)
 	c.SetConnMaxIdleTime(time.Minute)
-	return &DB{dialect: dialect, write: c, read: c}
+	return &DB{dialect: dialect, write: c, read: c, server: s}
 }
 
 // readCommitted sets each new connection's isolation level by a statement
@@ -151,7 +153,8 @@ func openMySQL(raw string) (*DB, error) {
 		return nil, err
 	}
 	c := mysql.NewConfig()
-	c.Timeout, c.DialFunc = connectTimeout, dialServer
+	srv := &server{}
+	c.Timeout, c.DialFunc = connectTimeout, srv.dial
 	c.User = u.User.Username()
 	c.Passwd, _ = u.User.Password()
 	c.Net, c.Addr = "tcp", u.Host
@@ -170,7 +173,7 @@ func openMySQL(raw string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openOne(MySQL, sql.OpenDB(&patient{Connector: readCommitted{connector}})), nil
+	return openOne(MySQL, sql.OpenDB(&patient{Connector: readCommitted{connector}}), srv), nil
 }
 
 // Dialect returns the engine.

@@ -51,6 +51,10 @@ func (d *DB) Migrate(ctx context.Context, name string, fsys fs.FS) error {
 	if err != nil {
 		return fmt.Errorf("migrations of %s: %w", name, err)
 	}
+	if d.server != nil {
+		d.server.slow.Add(1)
+		defer d.server.slow.Add(-1)
+	}
 	// One process at a time, of all that start with the same database.
 	return d.Alone(ctx, "migrate "+name, func(ctx context.Context) error {
 		if _, err := p.Up(ctx); err != nil {
