@@ -7,6 +7,7 @@ import (
 	"github.com/tropocloud/tropo/compute"
 	"github.com/tropocloud/tropo/compute/store"
 	"github.com/tropocloud/tropo/db"
+	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/task"
 )
 
@@ -70,6 +71,9 @@ func (m *Manager) startSnapshot(ctx context.Context, s *compute.Server, verb, na
 	}
 	id := st.ImageID
 	if err := m.newImage(ctx, id, name, s, props, asCaller); err != nil {
+		if fault.Is(err, fault.Unavailable) { // it may have been made all the same
+			_ = m.dropImage(context.WithoutCancel(ctx), id, false)
+		}
 		return "", err
 	}
 	err = m.store.Tx(ctx, func(ctx context.Context) error {
