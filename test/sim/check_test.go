@@ -139,7 +139,7 @@ func (w *world) atRest() (f finding) {
 	w.claimsAtRest(&f, byID)
 	w.actionsAtRest(&f, byID)
 	w.acknowledged(&f, byID)
-	f = append(f, w.images.atRest(byID)...)
+	f = append(f, w.images.atRest(byID, w.known.images)...)
 	w.dataplaneAtRest(&f)
 	sort.Strings(f)
 	return f
@@ -407,7 +407,7 @@ func (w *world) leaks() (f finding) {
 			f.add("left on %s: %v", h.name, g)
 		}
 	}
-	f = append(f, w.images.atRest(nil)...)
+	f = append(f, w.images.atRest(nil, w.known.images)...)
 	w.dataplaneAtRest(&f)
 	return f
 }

@@ -47,7 +47,7 @@ func (c *control) start() error {
 	front := &rest.InProcess{}
 	front.Add("cloud", mux)
 	c.w.mu.Lock()
-	p.front = front
+	p.front.Store(front)
 	c.now = p
 	c.w.mu.Unlock()
 	return nil

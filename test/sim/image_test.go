@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -67,8 +68,9 @@ func (s *images) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// atRest are images that are left of something.
-func (s *images) atRest(servers map[string]*serverRow) (f finding) {
+// atRest are images that are left of something. One that nobody was told of is
+// its project's to delete: it is made with the user's token, so before the work.
+func (s *images) atRest(servers map[string]*serverRow, accepted []string) (f finding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	shelved := map[string]bool{}
@@ -82,7 +84,7 @@ func (s *images) atRest(servers map[string]*serverRow) (f finding) {
 		switch {
 		case strings.HasSuffix(name, "-shelved") && !shelved[id]:
 			f.add("image %s of a shelved server is left", id)
-		case v["status"] != "active":
+		case v["status"] != "active" && slices.Contains(accepted, id):
 			f.add("image %s is %v", id, v["status"])
 		}
 	}

@@ -21,7 +21,6 @@ type machine struct {
 	name   string
 	driver *fake.Fake
 	cut    atomic.Bool // off the network
-	failed atomic.Bool // had a power failure
 	mu     sync.Mutex
 	now    *process
 }

@@ -66,7 +66,8 @@ type event struct {
 	For  time.Duration
 }
 
-// kinds are what users do, with weights.
+// kinds are what users do, with weights. Changing anything here or in newPlan
+// makes other histories of all seeds.
 var kinds = []struct {
 	name   string
 	weight int
@@ -110,6 +111,21 @@ func newPlan(seed uint64) *plan {
 			SagaCrash: up(40), UserRepeat: up(100),
 		}
 	}
+	span := p.drawUsers(r)
+	for range r.IntN(4) {
+		e := event{At: time.Duration(r.Int64N(int64(span + 20*time.Second))), For: time.Duration(r.IntN(30000)) * time.Millisecond}
+		if r.IntN(3) == 0 {
+			e.For += time.Duration(r.IntN(90)) * time.Second // longer than a host counts as up
+		}
+		e.Kind = []string{"crash control", "crash control", "crash agent", "cut", "power", "guest"}[r.IntN(6)]
+		e.Who = r.IntN(1000)
+		p.Events = append(p.Events, e)
+	}
+	return p
+}
+
+// drawUsers draws what users do and returns how long that takes at least.
+func (p *plan) drawUsers(r *rand.Rand) time.Duration {
 	total := 0
 	for _, k := range kinds {
 		total += k.weight
@@ -144,16 +160,7 @@ func newPlan(seed uint64) *plan {
 		span = max(span, at)
 		p.Users = append(p.Users, ops)
 	}
-	for range r.IntN(4) {
-		e := event{At: time.Duration(r.Int64N(int64(span + 20*time.Second))), For: time.Duration(r.IntN(30000)) * time.Millisecond}
-		if r.IntN(3) == 0 {
-			e.For += time.Duration(r.IntN(90)) * time.Second // longer than a host counts as up
-		}
-		e.Kind = []string{"crash control", "crash control", "crash agent", "cut", "power", "guest"}[r.IntN(6)]
-		e.Who = r.IntN(1000)
-		p.Events = append(p.Events, e)
-	}
-	return p
+	return span
 }
 
 // String prints the plan for a failure.

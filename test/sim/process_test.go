@@ -28,7 +28,7 @@ type process struct {
 	died   func() // told once, by kill
 	wg     sync.WaitGroup
 	views  []*db.DB
-	front  *rest.InProcess // of a control process: its APIs
+	front  atomic.Pointer[rest.InProcess] // of a control process: its APIs
 }
 
 type processKey struct{}
@@ -106,7 +106,7 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 	place := p.name + " " + req.Method + " " + strings.Join(service[:min(4, len(service))], "/")
 	r, rates := p.w.dice.at("http "+place), p.w.rates()
 	target := p
-	if p.front == nil || r.IntN(4) == 0 {
+	if p.front.Load() == nil || r.IntN(4) == 0 {
 		if target = p.w.pick(r.IntN(1000)); target == nil {
 			return nil, errors.New("connection refused")
 		}
@@ -150,7 +150,7 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // serve has a control process answer a request.
 func (p *process) serve(ctx context.Context, req *http.Request, body []byte) (*http.Response, error) {
-	if p.dead.Load() || p.front == nil {
+	if p.dead.Load() || p.front.Load() == nil {
 		return nil, errReset
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -161,7 +161,7 @@ func (p *process) serve(ctx context.Context, req *http.Request, body []byte) (*h
 	if len(body) > 0 {
 		in.Body, in.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	}
-	res, err := p.front.RoundTrip(in)
+	res, err := p.front.Load().RoundTrip(in)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type known struct {
 	servers  []string
 	ports    []string
 	floating []string
+	images   []string
 	gone     map[string]bool // whose deletion was accepted
 	unsure   map[string]bool // whose deletion got no answer
 	atMost   map[string]int  // servers of names that were asked for with a key
@@ -104,6 +105,9 @@ func (u *user) once(ctx context.Context, place, method, path string, body any, k
 	req.Header.Set("Content-Type", "application/json")
 	if u.token == tokenAdmin && strings.Contains(path, "/compute/") {
 		req.Header.Set("OpenStack-API-Version", "compute 2.53")
+	}
+	if strings.Contains(string(text), "createImage") {
+		req.Header.Set("OpenStack-API-Version", "compute 2.45") // it answers the image's id
 	}
 	if key != "" {
 		req.Header.Set(rest.IdempotencyKey, key)
@@ -293,7 +297,8 @@ func (u *user) act(ctx context.Context, o op, id string) {
 		port, _ := list[o.N[1]%len(list)].(doc)
 		u.tell(ctx, "DELETE", path+"/os-interface/"+text(port, "port_id"), nil)
 	default:
-		u.tell(ctx, "POST", path+"/action", plain[o.Kind])
+		_, out := u.tell(ctx, "POST", path+"/action", plain[o.Kind])
+		k.add(&k.images, text(out, "image_id"))
 	}
 }
 

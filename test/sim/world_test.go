@@ -128,7 +128,7 @@ func (w *world) pick(n int) *process {
 	defer w.mu.Unlock()
 	var alive []*process
 	for _, c := range w.controls {
-		if c.now != nil && !c.now.dead.Load() && c.now.front != nil {
+		if c.now != nil && !c.now.dead.Load() && c.now.front.Load() != nil {
 			alive = append(alive, c.now)
 		}
 	}
