@@ -243,7 +243,9 @@ func (l *local) user(values [][]string) User {
 }
 
 // asserted reads a group as Keystone asserts its own to other clouds: a JSON
-// document with the group's name and domain. What is none names no group.
+// document with the group's name and domain. What is none names no group. A
+// rule that names a domain takes none of another: whoever may choose a name at
+// the provider could get into any group of this cloud otherwise.
 func asserted(text string) (Group, bool) {
 	text, ok := strings.CutPrefix(text, "JSON:")
 	if !ok {
@@ -263,11 +265,13 @@ func (l *local) add(out *Result, values [][]string) {
 	var names string
 	if json.Unmarshal(l.Groups, &names) == nil && names != "" {
 		for _, n := range split(fill(names, values)) {
-			if g, ok := asserted(n); ok {
+			g, ok := asserted(n)
+			switch d := fillDomain(l.Domain, values); {
+			case !ok:
+				out.Groups = append(out.Groups, Group{Name: n, Domain: d})
+			case d == nil || g.Domain != nil && d.ID == g.Domain.ID && d.Name == g.Domain.Name:
 				out.Groups = append(out.Groups, g)
-				continue
 			}
-			out.Groups = append(out.Groups, Group{Name: n, Domain: fillDomain(l.Domain, values)})
 		}
 	}
 	for _, id := range split(fill(l.GroupIDs, values)) {

@@ -29,23 +29,31 @@ func TestMalformedRules(t *testing.T) {
 // Groups come as names, or as another Keystone asserts its own; attributes are
 // found whatever became of their names in a header.
 func TestAssertedGroups(t *testing.T) {
-	r, err := Parse([]byte(`[{"local":[{"user":{"name":"{0}"}},{"groups":"{1}","domain":{"name":"Here"}}],"remote":[{"type":"openstack_user"},{"type":"openstack-groups"}]}]`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, ok := r.Apply(map[string]string{
-		"OPENSTACK_USER":   "ann",
-		"OPENSTACK_GROUPS": `plain;JSON:{"name":"devs","domain":{"name":"There"}};JSON:{"name":"without a domain"};JSON:[]`,
-	})
-	want := map[string]string{"plain": "Here", "devs": "There"}
-	for _, g := range res.Groups {
-		if g.Domain != nil && want[g.Name] == g.Domain.Name {
-			delete(want, g.Name)
-		} else if g != (Group{}) {
-			t.Errorf("group %+v", g)
+	const text = `plain;JSON:{"name":"devs","domain":{"name":"There"}};JSON:{"name":"ours","domain":{"name":"Here"}};JSON:{"name":"without a domain"};JSON:[];` +
+		`JSON:{"name":"tricky","domain":{"id":"there","name":"Here"}}`
+	for _, c := range []struct {
+		domain string
+		want   map[string]string
+	}{
+		{`,"domain":{"name":"Here"}`, map[string]string{"plain": "Here", "ours": "Here"}},
+		{``, map[string]string{"devs": "There", "ours": "Here", "tricky": "Here"}},
+	} {
+		r, err := Parse([]byte(`[{"local":[{"user":{"name":"{0}"}},{"groups":"{1}"` + c.domain + `}],"remote":[{"type":"openstack_user"},{"type":"openstack-groups"}]}]`))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if !ok || res.User.Name != "ann" || len(want) > 0 {
-		t.Errorf("%v %+v, missing %v", ok, res, want)
+		res, ok := r.Apply(map[string]string{"OPENSTACK_USER": "ann", "OPENSTACK_GROUPS": text})
+		for _, g := range res.Groups {
+			switch {
+			case g.Domain == nil: // nobody's group
+			case c.want[g.Name] == g.Domain.Name:
+				delete(c.want, g.Name)
+			default:
+				t.Errorf("%s: group %s of %+v", c.domain, g.Name, g.Domain)
+			}
+		}
+		if !ok || res.User.Name != "ann" || len(c.want) > 0 {
+			t.Errorf("%s: %v %+v, missing %v", c.domain, ok, res, c.want)
+		}
 	}
 }
