@@ -64,12 +64,18 @@ func (m *Manager) bootImage(ctx context.Context, id string, f *compute.Flavor) (
 	if err != nil {
 		return nil, err
 	}
-	var i image
-	if err := p.get(ctx, "images/"+segment(id), &i); err != nil {
-		if isMissing(err) || fault.Is(err, fault.Forbidden) {
-			return nil, fault.Invalidf("Can not find requested image")
-		}
+	i, err := seenImage(ctx, p, id)
+	if err != nil {
 		return nil, err
+	}
+	// Its kernel and ramdisk are read for it by the host, which may read all
+	// images, and its owner says which they are: the caller must see them.
+	for _, name := range []string{"kernel_id", "ramdisk_id"} {
+		if part := i.Props[name]; part != "" {
+			if _, err := seenImage(ctx, p, part); err != nil {
+				return nil, err
+			}
+		}
 	}
 	switch {
 	case i.Status != "active":
@@ -80,6 +86,18 @@ func (m *Manager) bootImage(ctx context.Context, id string, f *compute.Flavor) (
 		return nil, fault.Invalidf("Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is %d bytes, minimum size is %d bytes.", int64(f.RootGB)<<30, int64(i.MinDisk)<<30)
 	case f.RootGB > 0 && i.Size > int64(f.RootGB)<<30:
 		return nil, fault.Invalidf("Flavor's disk is too small for requested image. Flavor disk is %d bytes, image is %d bytes.", int64(f.RootGB)<<30, i.Size)
+	}
+	return i, nil
+}
+
+// seenImage is an image that the caller may see.
+func seenImage(ctx context.Context, p *peer, id string) (*image, error) {
+	var i image
+	if err := p.get(ctx, "images/"+segment(id), &i); err != nil {
+		if isMissing(err) || fault.Is(err, fault.Forbidden) {
+			return nil, fault.Invalidf("Can not find requested image")
+		}
+		return nil, err
 	}
 	return &i, nil
 }

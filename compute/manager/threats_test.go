@@ -46,3 +46,29 @@ func TestThreat20RebuildKeepsTheTraits(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyBootsAnothersImageAsKernel: the host reads all images, so an image
+// must not name one as its kernel or ramdisk that its user may not see.
+func TestNobodyBootsAnothersImageAsKernel(t *testing.T) {
+	c := cloud(t, computetest.Options{})
+	c.Flavor()
+	const hidden, mine = "a0000000-0000-4000-8000-000000000001", "a0000000-0000-4000-8000-000000000002"
+	id := c.Boot("one", nil)
+	c.Status(id, "ACTIVE")
+	for _, part := range []string{"kernel_id", "ramdisk_id"} {
+		c.Peers.Do(func() {
+			img := maps.Clone(c.Peers.Images[computetest.ImageID])
+			img["id"], img[part] = mine, hidden
+			c.Peers.Images[mine] = img
+		})
+		c.Must(400, computetest.Member, "", "POST", "/v2.1/servers", m{"server": m{"name": "two", "imageRef": mine, "flavorRef": "1", "networks": []m{{"uuid": computetest.NetworkID}}}})
+		c.Must(400, computetest.Member, "", "POST", "/v2.1/servers/"+id+"/action", m{"rebuild": m{"imageRef": mine}})
+		c.Must(400, computetest.Member, "", "POST", "/v2.1/servers/"+id+"/action", m{"rescue": m{"rescue_image_ref": mine}})
+	}
+	c.Peers.Do(func() {
+		img := maps.Clone(c.Peers.Images[computetest.ImageID])
+		img["id"] = hidden
+		c.Peers.Images[hidden] = img // seen from now on
+	})
+	c.Must(202, computetest.Member, "", "POST", "/v2.1/servers/"+id+"/action", m{"rebuild": m{"imageRef": mine}})
+}
