@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/tropocloud/tropo/fault"
 )
 
@@ -76,5 +79,25 @@ func TestPatientTellsAllAtOnce(t *testing.T) {
 	a.up = true
 	if _, err := p.Connect(t.Context()); err != nil {
 		t.Errorf("what another gave up must not count: %v", err)
+	}
+}
+
+func TestServersThatMayComeBack(t *testing.T) {
+	for _, err := range []error{
+		&pgconn.PgError{Code: "57P01"}, &pgconn.PgError{Code: "25006"}, &pgconn.PgError{Code: "53300"},
+		&mysql.MySQLError{Number: 1047}, &mysql.MySQLError{Number: 1290}, mysql.ErrInvalidConn,
+	} {
+		if !fault.Is(mapError(err), fault.Unavailable) {
+			t.Errorf("%v", err)
+		}
+	}
+	for _, err := range []error{&pgconn.PgError{Code: "42601"}, &mysql.MySQLError{Number: 1064}} {
+		if fault.Is(mapError(err), fault.Unavailable) {
+			t.Errorf("%v", err)
+		}
+	}
+	// A certification conflict of Galera is a deadlock: the transaction runs again.
+	if !retryable(&mysql.MySQLError{Number: 1213}) {
+		t.Error("Galera's conflicts")
 	}
 }

@@ -122,7 +122,13 @@ func isAway(err error) bool {
 	}
 	var m *mysql.MySQLError
 	if errors.As(err, &m) {
-		return m.Number == 1040 || m.Number == 1053 || m.Number == 1203 || m.Number == 1290
+		switch m.Number {
+		case 1040, 1053, 1203, // too many connections, shutdown
+			1047,       // a node of Galera that is not (or no longer) of the primary component
+			1290, 1836: // read-only: no (longer the) primary
+			return true
+		}
+		return false
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false // the caller's
