@@ -127,10 +127,21 @@ func (d *Daemons) centralProcesses() []process {
 		{
 			name: "northd", program: "ovn-northd", control: d.run("northd.ctl"), netns: d.conf.HostNetns, exact: true,
 			args: append([]string{
-				"--ovnnb-db=" + strings.Join(d.remotes(northbound()), ","), "--ovnsb-db=" + strings.Join(d.remotes(southbound()), ","),
+				"--ovnnb-db=" + d.probed(northbound()), "--ovnsb-db=" + d.probed(southbound()),
 			}, d.tls()...),
 		},
 	}
+}
+
+// probed lists where a database is for northd, the machine's own last: northd
+// probes its connections only where the list does not begin with a local one,
+// and without probes it waits for a leader that is cut off as long as TCP does.
+func (d *Daemons) probed(c central) string {
+	list := d.remotes(c)
+	if own := "unix:" + d.run(c.name+".sock"); len(list) > 1 && list[0] == own {
+		list = append(list[1:], own)
+	}
+	return strings.Join(list, ",")
 }
 
 func (d *Daemons) centralDatabase(c central) process {
