@@ -108,7 +108,7 @@ func (c *cloud) configFile(n *node) string { return filepath.Join(n.dir, "tropo.
 
 func (c *cloud) writeConfig() error {
 	for _, n := range c.nodes {
-		text := "[compute]\nreserved_host_memory_mb = 0\n\n[compute.quota]\ninstances = -1\ncores = -1\nram = -1\n"
+		text := "[compute]\nreserved_host_memory_mb = 0\ninitial_cpu_allocation_ratio = 128\n\n[compute.quota]\ninstances = -1\ncores = -1\nram = -1\n"
 		if n == c.nodes[0] && c.many() {
 			// The others tell this when they join.
 			text += "\n[node]\nservice_address = " + service.address(n.number).String() + "\n"
@@ -157,7 +157,7 @@ func (c *cloud) form(ctx context.Context) error {
 	for _, n := range c.controlNodes() {
 		c.controls = append(c.controls, n.endpoint())
 	}
-	return nil
+	return until(ctx, startTimeout, func(ctx context.Context) error { return c.agentsAlive(ctx, nil) })
 }
 
 // join gives a node its place in the cloud and starts it.

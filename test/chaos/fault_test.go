@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"syscall"
 	"time"
 )
 
@@ -118,8 +120,20 @@ func (t *tenant) recover(ctx context.Context, since time.Time, victim *node) (ti
 	took := time.Since(since)
 	if err != nil {
 		err = fmt.Errorf("the cloud has not recovered: %w", err)
+		t.dump()
 	}
 	return took, err
+}
+
+// dump lets the control nodes print what their goroutines do, which ends them,
+// where TROPO_CHAOS_DUMP asks for it.
+func (t *tenant) dump() {
+	if os.Getenv("TROPO_CHAOS_DUMP") == "" {
+		return
+	}
+	for _, n := range t.c.controlNodes() {
+		n.proc.signal(syscall.SIGQUIT)
+	}
 }
 
 func (t *tenant) healthy(ctx context.Context, victim *node) error {
@@ -133,7 +147,7 @@ func (t *tenant) healthy(ctx context.Context, victim *node) error {
 			}
 		}
 	}
-	if err := t.agentsAlive(ctx, victim); err != nil {
+	if err := t.c.agentsAlive(ctx, victim); err != nil {
 		return err
 	}
 	asked := time.Now()
@@ -153,35 +167,43 @@ func (t *tenant) healthy(ctx context.Context, victim *node) error {
 	return nil
 }
 
-// agentsAlive asks what a person would: openstack compute service list.
-func (t *tenant) agentsAlive(ctx context.Context, victim *node) error {
+// agentsAlive asks what a person would: openstack compute service list, and
+// network agent list.
+func (c *cloud) agentsAlive(ctx context.Context, victim *node) error {
 	var services struct {
 		Services []struct{ Binary, Host, State string }
 	}
-	if err := t.c.get(ctx, computePath+"/os-services", &services); err != nil {
+	if err := c.get(ctx, computePath+"/os-services", &services); err != nil {
 		return err
 	}
 	up := map[string]bool{}
 	for _, s := range services.Services {
 		up[s.Host] = up[s.Host] || s.Binary == "nova-compute" && s.State == "up"
 	}
-	for _, n := range t.c.with("compute") {
+	for _, n := range c.with("compute") {
 		if n != victim && !up[n.name] {
 			return fmt.Errorf("nova-compute on %s is not up", n.name)
+		}
+	}
+	for _, n := range c.nodes {
+		if n != victim && (n.is("compute") || n.is("network")) {
+			if err := c.networkAgentAlive(ctx, n.name); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // networkAgentAlive asks as openstack network agent list does.
-func (t *tenant) networkAgentAlive(ctx context.Context, host string) error {
+func (c *cloud) networkAgentAlive(ctx context.Context, host string) error {
 	var out struct {
 		Agents []struct {
 			Host  string
 			Alive bool
 		}
 	}
-	if err := t.c.get(ctx, networkPath+"/agents?host="+host, &out); err != nil {
+	if err := c.get(ctx, networkPath+"/agents?host="+host, &out); err != nil {
 		return err
 	}
 	for _, a := range out.Agents {

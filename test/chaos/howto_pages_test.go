@@ -57,12 +57,12 @@ func TestHowtoAddANode(t *testing.T) {
 	}
 	up := func(ctx context.Context) error {
 		return errors.Join(h2.await(ctx), c.listed(ctx, "c1", "h2"),
-			until(ctx, time.Minute, func(ctx context.Context) error { return tn.agentsAlive(ctx, nil) }))
+			until(ctx, time.Minute, func(ctx context.Context) error { return c.agentsAlive(ctx, nil) }))
 	}
 	r := &reader{c: c, page: "add-a-node.md", before: map[string]func(context.Context) error{
 		"node list": up,
 		"--host h2 --image": func(ctx context.Context) error {
-			return until(ctx, time.Minute, func(ctx context.Context) error { return tn.networkAgentAlive(ctx, "h2") })
+			return until(ctx, time.Minute, func(ctx context.Context) error { return c.networkAgentAlive(ctx, "h2") })
 		},
 	}}
 	r.follow(ctx, t)
