@@ -92,8 +92,11 @@ func (c *Client) Close() error {
 func (c *Client) run(ctx context.Context) {
 	defer close(c.ended)
 	const shortest = 50 * time.Millisecond
-	wait := shortest
-	for attempt := 0; ; attempt++ {
+	wait, attempt := shortest, 0
+	if c.opts.Follower {
+		attempt = rand.N(1 << 16) // any member will do: many clients spread over them
+	}
+	for ; ; attempt++ {
 		remotes := c.opts.Remotes
 		if c.opts.Find != nil {
 			remotes = c.opts.Find()

@@ -39,6 +39,8 @@ type Options struct {
 	URL string
 	// Secret is shared with compute: it signs the server's id.
 	Secret func() string
+	// Node is this node, if the secret is its own; empty: that of all.
+	Node string
 	// Transport carries the requests; nil: http.DefaultTransport.
 	Transport http.RoundTripper
 	Log       *slog.Logger // nil: slog.Default
@@ -126,6 +128,9 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 	r.Out.Header.Set("X-Tenant-ID", g.project)
 	r.Out.Header.Set("X-Instance-ID-Signature", hex.EncodeToString(mac.Sum(nil)))
 	r.Out.Header.Set("X-Forwarded-For", g.address)
+	if p.o.Node != "" {
+		r.Out.Header.Set("X-Tropo-Node", p.o.Node)
+	}
 }
 
 // harmless says which of a guest's headers may pass: the few that a metadata

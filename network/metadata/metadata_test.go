@@ -35,7 +35,7 @@ func newProxy(t *testing.T, backend http.HandlerFunc) *Proxy {
 	t.Cleanup(srv.Close)
 	p, err := New(Options{
 		Guests: guests{"net1/10.0.0.5": "server-a", "net2/10.0.0.5": "server-b", "net1/10.0.0.6": "broken"},
-		URL:    srv.URL, Secret: func() string { return "s3cret" }, Log: slog.New(slog.DiscardHandler),
+		URL:    srv.URL, Secret: func() string { return "s3cret" }, Node: "h1", Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestGuestCannotPose(t *testing.T) {
 	for net, server := range map[string]string{"net1": "server-a", "net2": "server-b"} {
 		r := httptest.NewRequest("GET", "/openstack/latest/meta_data.json", nil)
 		r.RemoteAddr = "10.0.0.5:1234"
-		for _, h := range []string{"X-Forwarded-For", "x-forwarded-for", "X-Instance-ID", "X-Tenant-ID", "X-Instance-ID-Signature", "X-Metadata-Provider", "X-Metadata-Provider-Signature", "Forwarded", "X_Instance_ID", "X-Real-IP", "X-Auth-Token"} {
+		for _, h := range []string{"X-Forwarded-For", "x-forwarded-for", "X-Instance-ID", "X-Tenant-ID", "X-Instance-ID-Signature", "X-Metadata-Provider", "X-Metadata-Provider-Signature", "Forwarded", "X_Instance_ID", "X-Real-IP", "X-Auth-Token", "X-Tropo-Node"} {
 			r.Header[h] = []string{"victim"}
 		}
 		r.Header.Set("Connection", "X-Instance-ID, X-Forwarded-For")
@@ -64,6 +64,7 @@ func TestGuestCannotPose(t *testing.T) {
 		mac.Write([]byte(server))
 		for name, want := range map[string]string{
 			"X-Instance-ID": server, "X-Tenant-ID": "project-of-" + server, "X-Instance-ID-Signature": hex.EncodeToString(mac.Sum(nil)), "X-Forwarded-For": "10.0.0.5",
+			"X-Tropo-Node": "h1",
 		} {
 			if v := seen.Values(name); len(v) != 1 || v[0] != want {
 				t.Errorf("%s: %v, want %q", name, v, want)

@@ -79,7 +79,7 @@ func New(o Options) *Agent {
 const (
 	heartbeat = 30 * time.Second
 	// hurry is the time between heartbeats while something is amiss.
-	hurry = 5 * time.Second
+	hurry = 2 * time.Second
 	// gather is how long more changes are waited for.
 	gather = 20 * time.Millisecond
 	// whole is the time between looks at everything that is served.

@@ -67,6 +67,22 @@ func TestTunnels(t *testing.T) {
 	drivertest.Reaches(t, guests[0].Netns, "10.9.0.17:80")
 	drivertest.Reaches(t, guests[1].Netns, "10.9.0.16:80")
 
+	// Each gets the other way: what was taken is given back.
+	s.hosts[1].conf.ServiceLink, s.hosts[2].conf.ServiceLink = "", "eth1"
+	for i := range s.hosts[1:] {
+		s.hosts[i+1].rest()
+		s.start(t, i+1)
+	}
+	drivertest.Reaches(t, guests[0].Netns, "10.9.0.17:80")
+	drivertest.Reaches(t, guests[1].Netns, "10.9.0.16:80")
+	if !host.LinkExists(s.hosts[1].netns, "eth1") || host.LinkExists(s.hosts[2].netns, "eth1") {
+		t.Error("the service interfaces are not where they should be")
+	}
+	s.hosts[1].conf.ServiceLink = "eth1"
+	s.hosts[1].rest()
+	s.start(t, 1)
+	drivertest.Reaches(t, guests[0].Netns, "10.9.0.17:80")
+
 	h2 := s.hosts[1]
 	if host.LinkExists(h2.netns, "eth1") {
 		t.Error("the service interface is still the host's")

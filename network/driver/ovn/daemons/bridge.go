@@ -72,6 +72,14 @@ func (d *Daemons) ensureProviderLink(ctx context.Context) error {
 	}
 	inside := d.bridgeLink()
 	if d.conf.ProviderLink != "" {
+		if host.LinkExists(d.conf.HostNetns, d.HostLink()) { // it had none before
+			if _, err := d.Vsctl(ctx, "--if-exists", "del-port", inside); err != nil {
+				return err
+			}
+			if err := host.DeleteLink(d.conf.HostNetns, d.HostLink()); err != nil {
+				return err
+			}
+		}
 		inside = d.conf.ProviderLink
 		if _, err := d.take(inside); err != nil {
 			return err

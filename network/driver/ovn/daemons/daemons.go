@@ -148,6 +148,9 @@ func (d *Daemons) startSwitch(ctx context.Context) error {
 	if err := d.ensureBridges(ctx); err != nil {
 		return err
 	}
+	if err := d.releaseLinks(ctx); err != nil {
+		return err
+	}
 	return d.ensureUnderlay(ctx)
 }
 

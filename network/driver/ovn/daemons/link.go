@@ -1,6 +1,7 @@
 package daemons
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -176,6 +177,47 @@ func configure(ns, link string, t taken) error {
 	return nil
 }
 
+// releaseLinks gives back what was taken from the host and is no longer wanted.
+func (d *Daemons) releaseLinks(ctx context.Context) error {
+	links, err := d.takenLinks()
+	if err != nil {
+		return err
+	}
+	for name, t := range links {
+		if name == d.conf.ServiceLink || name == d.conf.ProviderLink {
+			continue
+		}
+		drop := []string{"--if-exists", "del-port", name}
+		if bridge, err := d.Vsctl(ctx, "port-to-br", name); err == nil && bridge == underlayBridge {
+			drop = []string{"del-br", bridge} // it has the link's addresses
+		}
+		if _, err := d.Vsctl(ctx, drop...); err != nil {
+			return err
+		}
+		if err := d.giveBackOne(t); err != nil {
+			return err
+		}
+		delete(links, name)
+		if err := d.noteTaken(links); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveBackOne moves a link to the host and configures it as it was there.
+func (d *Daemons) giveBackOne(t taken) error {
+	if host.NetnsExists(d.Netns()) && host.LinkExists(d.Netns(), t.Name) {
+		if err := moveLink(d.Netns(), d.conf.HostNetns, t.Name); err != nil {
+			return err
+		}
+	}
+	if !host.LinkExists(d.conf.HostNetns, t.Name) {
+		return nil // it went with its machine
+	}
+	return configure(d.conf.HostNetns, t.Name, t)
+}
+
 // giveBack returns the links that were taken to the host, with their addresses
 // and routes. The switch has ended by then.
 func (d *Daemons) giveBack() error {
@@ -184,17 +226,8 @@ func (d *Daemons) giveBack() error {
 		return err
 	}
 	var errs []error
-	for name, t := range links {
-		if host.NetnsExists(d.Netns()) && host.LinkExists(d.Netns(), name) {
-			if err := moveLink(d.Netns(), d.conf.HostNetns, name); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-		}
-		if !host.LinkExists(d.conf.HostNetns, name) {
-			continue // it went with its machine
-		}
-		errs = append(errs, configure(d.conf.HostNetns, name, t))
+	for _, t := range links {
+		errs = append(errs, d.giveBackOne(t))
 	}
 	return errors.Join(errs...)
 }

@@ -59,6 +59,14 @@ func (d *Daemons) ensureUnderlay(ctx context.Context) error {
 // it; the one in user space needs it in a bridge that carries them.
 func (d *Daemons) ensureServiceLink(ctx context.Context) error {
 	link := d.conf.ServiceLink
+	if host.LinkExists(d.conf.HostNetns, d.underlayLink()) { // it had none before
+		if _, err := d.Vsctl(ctx, "--if-exists", "del-br", underlayBridge); err != nil {
+			return err
+		}
+		if err := d.dropUnderlay(ctx); err != nil {
+			return err
+		}
+	}
 	t, err := d.take(link)
 	if err != nil {
 		return err
