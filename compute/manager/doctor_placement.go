@@ -256,7 +256,7 @@ func (w *ward) wanted(s *compute.Server) *claimable {
 	if s.Host == "" || n == nil {
 		return nil
 	}
-	return &claimable{n.UUID, resources(s.Spec.Flavor)}
+	return &claimable{n.UUID, resources(sized(s, s.Spec.Flavor))}
 }
 
 // findAllocations finds servers that hold nothing, or not what they take.

@@ -37,6 +37,13 @@ func resources(f compute.Flavor) map[string]int {
 	return r
 }
 
+// sized is a flavor with the root disk that the server really has: a disk never
+// shrinks, so after a resize that was reverted it is larger than the flavor's.
+func sized(s *compute.Server, f compute.Flavor) compute.Flavor {
+	f.RootGB = max(f.RootGB, s.RootGB)
+	return f
+}
+
 // traits are the traits that a flavor and an image ask for and forbid.
 func traits(f compute.Flavor, props map[string]string) []string {
 	var out []string

@@ -226,7 +226,7 @@ func (m *Manager) spawnRequest(ctx context.Context, s *compute.Server, imageID s
 		return nil, err
 	}
 	in := &compute.SpawnRequest{
-		ServerID: s.ID, Name: s.Name, Hostname: s.Hostname, Flavor: s.Spec.Flavor, ImageID: imageID,
+		ServerID: s.ID, Name: s.Name, Hostname: s.Hostname, Flavor: sized(s, s.Spec.Flavor), ImageID: imageID,
 		KernelID: s.Spec.KernelID, RamdiskID: s.Spec.RamdiskID, KernelArgs: s.Spec.ImageProps["os_command_line"],
 		Metadata: map[string]string{"project_id": s.ProjectID, "user_id": s.UserID, "flavor": s.Spec.Flavor.Name, "name": s.Name},
 	}

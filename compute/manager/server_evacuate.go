@@ -147,7 +147,7 @@ func (m *Manager) forcedHost(ctx context.Context, s *compute.Server, host string
 	}
 	for i := range nodes {
 		if n := &nodes[i]; n.Host == host {
-			return []chosen{{Host: host, Node: n.Name, Zone: m.zoneOf(aggregates, host), Claim: claimable{n.UUID, resources(s.Spec.Flavor)}}}, nil
+			return []chosen{{Host: host, Node: n.Name, Zone: m.zoneOf(aggregates, host), Claim: claimable{n.UUID, resources(sized(s, s.Spec.Flavor))}}}, nil
 		}
 	}
 	return nil, noHost(s)

@@ -183,7 +183,8 @@ func (m *Manager) undoClaim(ctx context.Context, st *buildState) error {
 
 // schedule fills in the hosts that can take a server, the best first.
 func (m *Manager) schedule(ctx context.Context, s *compute.Server, st *buildState) error {
-	found, refused, err := m.selectHosts(ctx, s, &s.Spec.Flavor, s.Spec.ImageProps, st.Ignore)
+	f := sized(s, s.Spec.Flavor)
+	found, refused, err := m.selectHosts(ctx, s, &f, s.Spec.ImageProps, st.Ignore)
 	if err != nil {
 		return err
 	}

@@ -146,11 +146,11 @@ func (m *Manager) resizeClaim(ctx context.Context, st *resizeState) error {
 	if err != nil {
 		return err
 	}
-	r := &scheduler.Request{Server: s, Flavor: st.New, ImageProps: s.Spec.ImageProps, ProjectID: s.ProjectID}
+	r := &scheduler.Request{Server: s, Flavor: sized(s, st.New), ImageProps: s.Spec.ImageProps, ProjectID: s.ProjectID}
 	if ok, why := m.sched.Select(hosts, r); len(ok) == 0 {
 		return fault.New(fault.Internal, "No valid host was found. The server's host has no room for the new flavor: %s", reasons(why))
 	}
-	err = m.moveClaim(ctx, s, s.ID, st.Migration, claimable{n.UUID, resources(st.New)})
+	err = m.moveClaim(ctx, s, s.ID, st.Migration, claimable{n.UUID, resources(sized(s, st.New))})
 	if fault.Is(err, fault.Conflict) {
 		return fault.New(fault.Internal, "No valid host was found. The server's host has no room for the new flavor.")
 	}
@@ -185,7 +185,7 @@ func (m *Manager) claimBack(ctx context.Context, st *resizeState, f compute.Flav
 	if err := m.release(ctx, st.Migration); err != nil {
 		return err
 	}
-	return m.claim(ctx, s.ID, s.ProjectID, s.UserID, claimable{n.UUID, resources(f)})
+	return m.claim(ctx, s.ID, s.ProjectID, s.UserID, claimable{n.UUID, resources(sized(s, f))})
 }
 
 func (m *Manager) resizeGuest(ctx context.Context, st *resizeState) error {
@@ -196,7 +196,7 @@ func (m *Manager) resizeGuest(ctx context.Context, st *resizeState) error {
 	if _, err := m.store.ChangeServer(ctx, s.ID, store.Doing(compute.TaskResizePrep), db.Set{"task_state": compute.TaskResizeFinish}); err != nil {
 		return err
 	}
-	return m.setSize(ctx, s, st.New, st.Running)
+	return m.setSize(ctx, s, sized(s, st.New), st.Running)
 }
 
 // setSize stops the guest, gives it a size and starts it where it ran.
@@ -229,12 +229,12 @@ func (m *Manager) undoResizeGuest(ctx context.Context, st *resizeState) error {
 		}
 		return err
 	}
-	err = m.setSize(ctx, s, shrunk(st.Old, st.New), st.Running)
+	err = m.setSize(ctx, s, sized(s, shrunk(st.Old, st.New)), st.Running)
 	if fault.Is(err, fault.Unavailable) {
 		return err
 	}
 	if err != nil { // the disk had not grown yet
-		return m.setSize(ctx, s, st.Old, st.Running)
+		return m.setSize(ctx, s, sized(s, st.Old), st.Running)
 	}
 	return nil
 }
@@ -255,6 +255,7 @@ func (m *Manager) resizeFinish(ctx context.Context, st *resizeState) error {
 	old := st.Old
 	spec.Flavor, spec.OldFlavor, spec.MigrationID = st.New, &old, st.Migration
 	set := flavorColumns(st.New)
+	set["root_gb"] = sized(s, st.New).RootGB
 	set["vcpus"], set["memory_mb"] = max(st.New.VCPUs, old.VCPUs), max(st.New.MemoryMB, old.MemoryMB)
 	set["vm_state"], set["task_state"], set["spec"], set["launched_at"] = compute.StateResized, "", spec, db.Now()
 	set["power_state"] = power(st.Running)

@@ -87,7 +87,7 @@ func (m *Manager) revertGuest(ctx context.Context, st *resizeState) error {
 	if err := m.event(ctx, st.ActionID, "compute_revert_resize", s.Host); err != nil {
 		return err
 	}
-	return m.setSize(ctx, s, shrunk(st.Old, st.New), st.Running)
+	return m.setSize(ctx, s, sized(s, shrunk(st.Old, st.New)), st.Running)
 }
 
 func (m *Manager) revertClaim(ctx context.Context, st *resizeState) error {
@@ -106,7 +106,7 @@ func (m *Manager) revertFinish(ctx context.Context, st *resizeState) error {
 		spec := s.Spec
 		spec.Flavor, spec.OldFlavor, spec.MigrationID = st.Old, nil, ""
 		set := flavorColumns(st.Old)
-		set["root_gb"] = shrunk(st.Old, st.New).RootGB
+		set["root_gb"] = sized(s, shrunk(st.Old, st.New)).RootGB
 		set["vm_state"], set["task_state"], set["spec"], set["old_vm_state"], set["power_state"] = resumed(s), "", spec, "", power(st.Running)
 		return m.conclude(ctx, st.ActionID, "compute_revert_resize", s.ID, store.Doing(compute.TaskResizeRevert), set, nil)
 	})

@@ -187,3 +187,43 @@ func TestPlacedElsewhereWithItsPorts(t *testing.T) {
 	}
 	clean(t, c)
 }
+
+// TestDiskStaysLarge resizes a server to a larger disk and back: whatever is done
+// to it then, what it claims and what it has is the larger one.
+func TestDiskStaysLarge(t *testing.T) {
+	c := cloud(t, computetest.Options{Hosts: []string{"host1", "host2"}})
+	c.Flavor()
+	for id, size := range map[string]int{"2": 3, "3": 1} {
+		c.Must(200, computetest.Admin, "", "POST", "/v2.1/flavors", m{"flavor": m{"id": id, "name": "f" + id, "ram": 1024, "vcpus": 1, "disk": size}})
+	}
+	id := c.Boot("one", nil)
+	c.Status(id, "ACTIVE")
+	act := func(want string, action m) {
+		t.Helper()
+		if a := c.Call(computetest.Member, "", "POST", "/v2.1/servers/"+id+"/action", action); a.Code >= 300 {
+			t.Fatalf("%v: %d %s", action, a.Code, a.Text)
+		}
+		c.Status(id, want)
+		c.Wait("sagas end", func() bool { ok, err := c.Tasks.Idle(t.Context()); return ok && err == nil })
+		c.Peers.Do(func() {
+			for _, res := range c.Peers.Allocations[id].By {
+				if res["DISK_GB"] != 3 {
+					t.Errorf("after %v it claims %v", action, res)
+				}
+			}
+		})
+	}
+	act("VERIFY_RESIZE", m{"resize": m{"flavorRef": "2"}})
+	act("ACTIVE", m{"revertResize": nil})
+	act("VERIFY_RESIZE", m{"resize": m{"flavorRef": "3"}})
+	act("ACTIVE", m{"confirmResize": nil})
+	c.Must(202, computetest.Member, "", "POST", "/v2.1/servers/"+id+"/action", m{"shelve": nil})
+	c.Status(id, "SHELVED_OFFLOADED")
+	act("ACTIVE", m{"unshelve": nil})
+	host := hostOf(c, id)
+	c.StopHost(host)
+	forceDown(c, host, true)
+	c.Must(200, computetest.Admin, "2.68", "POST", "/v2.1/servers/"+id+"/action", m{"evacuate": m{}})
+	c.Status(id, "ACTIVE")
+	act("ACTIVE", m{"reboot": m{"type": "HARD"}})
+}
