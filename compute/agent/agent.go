@@ -38,8 +38,10 @@ type Options struct {
 	// WorkDir holds files for a while, such as snapshots on their way to the
 	// image service.
 	WorkDir string
-	Config  compute.Config
-	Log     *slog.Logger
+	// BootID changes whenever the machine starts; empty: the kernel's.
+	BootID string
+	Config compute.Config
+	Log    *slog.Logger
 }
 
 // Agent is the agent of one host.
@@ -59,6 +61,9 @@ type Agent struct {
 	clock   int                          // counts spawns
 	spawned map[string]int               // when guests were made, by clock
 	strays  []driver.Stray               // as last seen
+	// restarted: not all guests were compared since the agent started, so
+	// that some may wait to be started.
+	restarted bool
 }
 
 // New makes an agent over a driver that works.
@@ -78,8 +83,12 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 			return nil, err
 		}
 	}
+	boot := o.BootID
+	if boot == "" {
+		boot = bootID()
+	}
 	return &Agent{
-		o: o, host: h, boot: bootID(), nudge: make(chan struct{}, 1), running: map[string]map[int]context.CancelFunc{},
+		o: o, host: h, boot: boot, restarted: true, nudge: make(chan struct{}, 1), running: map[string]map[int]context.CancelFunc{},
 		told: map[string]compute.GuestInfo{}, spawned: map[string]int{},
 	}, nil
 }

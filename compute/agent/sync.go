@@ -22,7 +22,8 @@ const fullLook = 10
 func (a *Agent) settle(ctx context.Context) {
 	pause := 50 * time.Millisecond
 	for {
-		err := a.sync(ctx, true)
+		a.askAll(true)
+		err := a.sync(ctx)
 		if err == nil {
 			return
 		}
@@ -37,7 +38,7 @@ func (a *Agent) settle(ctx context.Context) {
 // syncLoop compares the guests now and then, and when the manager asks.
 func (a *Agent) syncLoop(ctx context.Context) {
 	for wait(ctx, jitter(a.o.Config.SyncInterval), a.nudge) {
-		if err := a.sync(ctx, false); err != nil {
+		if err := a.sync(ctx); err != nil {
 			a.syncFailed(ctx, err)
 			a.askAll(true)
 		}
@@ -91,19 +92,19 @@ func (a *Agent) eventLoop(ctx context.Context) {
 
 // sync looks at all guests and tells the manager of those whose state it does
 // not know, or now and then of all.
-func (a *Agent) sync(ctx context.Context, start bool) error {
+func (a *Agent) sync(ctx context.Context) error {
 	at := a.now()
 	list, err := a.o.Driver.List(ctx)
 	if err != nil {
 		return err
 	}
-	in := compute.GuestsReport{Start: start}
+	var in compute.GuestsReport
 	used := map[string]bool{}
 	for _, i := range list {
 		in.Guests = append(in.Guests, guestInfo(i))
 		used[i.ImageID], used[i.RescueID] = true, true
 	}
-	if a.due(start) {
+	if a.due(&in) {
 		in.Guests = a.withStrays(ctx, in.Guests)
 		err = a.tell(ctx, in, at)
 	} else if in.Guests, in.Partial = a.news(in.Guests), true; len(in.Guests) > 0 {
@@ -146,12 +147,14 @@ func (a *Agent) withStrays(ctx context.Context, guests []compute.GuestInfo) []co
 	return guests
 }
 
-// due reports whether this look tells all guests.
-func (a *Agent) due(start bool) bool {
+// due reports whether this look tells all guests, and notes in in whether it is
+// the first of this agent that might.
+func (a *Agent) due(in *compute.GuestsReport) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.looks++
-	if start || a.all || a.looks >= fullLook {
+	in.Start = a.restarted
+	if a.restarted || a.all || a.looks >= fullLook {
 		a.looks, a.all = 0, false
 		return true
 	}
@@ -185,6 +188,7 @@ func (a *Agent) heard(in *compute.GuestsReport, answer *compute.GuestsAnswer) {
 	defer a.mu.Unlock()
 	if !in.Partial {
 		clear(a.told)
+		a.restarted = a.restarted && len(answer.Again) > 0
 	}
 	for _, g := range in.Guests {
 		if a.told[g.ServerID] = g; !g.Exists && in.Partial {

@@ -65,6 +65,9 @@ type Cloud struct {
 	API     *rest.API
 	Drivers map[string]*fake.Fake
 	Dir     string
+	// BootID is told by hosts that are started from now on; empty: the
+	// machine's.
+	BootID string
 
 	opts    Options
 	agents  map[string]func() // end the agents of hosts
@@ -179,7 +182,7 @@ func (c *Cloud) StartHost(h string) {
 	d, err := fake.New(fake.Config{Dir: filepath.Join(c.Dir, h), Hostname: h, Fail: c.opts.Fail})
 	c.must(err)
 	c.Drivers[h] = d
-	o := agent.Options{Host: h, IP: "127.0.0.1", Driver: d, Bus: c.Bus, Session: c.session, WorkDir: filepath.Join(c.Dir, h+"-work"), Config: c.conf, Log: c.log}
+	o := agent.Options{Host: h, IP: "127.0.0.1", Driver: d, Bus: c.Bus, Session: c.session, WorkDir: filepath.Join(c.Dir, h+"-work"), BootID: c.BootID, Config: c.conf, Log: c.log}
 	if c.opts.Images {
 		o.Driver, o.Inspect = hungry{d}, agent.Inspect
 		o.Cache, err = driver.NewImageCache(filepath.Join(c.Dir, h+"-images"))

@@ -189,3 +189,51 @@ func TestOrders(t *testing.T) {
 		clean(t, c)
 	})
 }
+
+// TestHostRestarts starts the guests again that ran when their host went down,
+// unless it is told not to, and one that was being worked on too.
+func TestHostRestarts(t *testing.T) {
+	for name, resume := range map[string]bool{"resume": true, "leave": false} {
+		t.Run(name, func(t *testing.T) {
+			c := cloud(t, computetest.Options{Config: func(o *compute.Config) { o.ResumeGuests = resume }})
+			c.Flavor()
+			ran, stopped, busy := c.Boot("ran", nil), c.Boot("stopped", nil), c.Boot("busy", nil)
+			for _, id := range []string{ran, stopped, busy} {
+				c.Status(id, "ACTIVE")
+			}
+			c.Must(202, computetest.Member, "", "POST", "/v2.1/servers/"+stopped+"/action", m{"os-stop": nil})
+			c.Status(stopped, "SHUTOFF")
+			c.StopHost("host1")
+			for _, id := range []string{ran, busy} {
+				if err := c.Drivers["host1"].PowerOff(t.Context(), id, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			task := func(s compute.TaskState) {
+				if _, err := db.Update(t.Context(), c.Store.DB(), "servers", db.Set{"task_state": s}, db.ByID(busy)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			task(compute.TaskSnapshot)
+			c.BootID = "another"
+			c.StartHost("host1")
+			want := "SHUTOFF"
+			if resume {
+				want = "ACTIVE"
+			}
+			running := func(id string) bool {
+				i, err := c.Drivers["host1"].Info(t.Context(), id)
+				return err == nil && i.State == "running"
+			}
+			c.Wait("the guest is as it should be", func() bool { return running(ran) == resume })
+			c.Status(ran, want)
+			task("")
+			c.Wait("the other guest is as it should be", func() bool { return running(busy) == resume })
+			c.Status(busy, want)
+			c.Status(stopped, "SHUTOFF")
+			if running(stopped) {
+				t.Error("a guest was started that was stopped before")
+			}
+		})
+	}
+}

@@ -19,7 +19,7 @@ func (m *Manager) agentGuests(ctx context.Context, in compute.GuestsReport) (com
 	if err != nil {
 		return out, err
 	}
-	restarted, err := m.restarted(ctx, &in)
+	restarted, node, err := m.restarted(ctx, &in)
 	if err != nil {
 		return out, err
 	}
@@ -58,6 +58,13 @@ func (m *Manager) agentGuests(ctx context.Context, in compute.GuestsReport) (com
 	if in.Partial {
 		return out, nil
 	}
+	// The start is over when all guests were compared: one that could not be
+	// must not miss it.
+	if node != nil && len(out.Again) == 0 {
+		if _, err := m.store.SaveNode(ctx, node.Host, node.Name, in.BootID, node.Inventory, node.Synced); err != nil {
+			return out, err
+		}
+	}
 	return out, m.store.CompleteEvacuations(ctx, in.Host, unknown)
 }
 
@@ -77,29 +84,28 @@ func withMissing(guests []compute.GuestInfo, servers []compute.Server) []compute
 
 // restarted reports whether the machine started anew since its last report, and
 // its guests may be started again: not while an operator says that it is down.
-func (m *Manager) restarted(ctx context.Context, in *compute.GuestsReport) (bool, error) {
+// node is the one whose start is not over yet.
+func (m *Manager) restarted(ctx context.Context, in *compute.GuestsReport) (yes bool, node *compute.Node, err error) {
 	if !in.Start {
-		return false, nil
+		return false, nil, nil
 	}
 	svc, err := m.store.ServiceOn(ctx, in.Host, compute.BinaryCompute)
 	if isMissing(err) || err == nil && svc.ForcedDown {
-		return false, nil
+		return false, nil, nil
 	}
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
 	nodes, err := m.store.Nodes(ctx)
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
 	for i := range nodes {
-		n := &nodes[i]
-		if n.Host == in.Host && n.BootID != in.BootID {
-			_, err := m.store.SaveNode(ctx, n.Host, n.Name, in.BootID, n.Inventory, n.Synced)
-			return err == nil && n.BootID != "" && in.BootID != "" && m.conf.ResumeGuests, err
+		if n := &nodes[i]; n.Host == in.Host && n.BootID != in.BootID {
+			return n.BootID != "" && in.BootID != "" && m.conf.ResumeGuests, n, nil
 		}
 	}
-	return false, nil
+	return false, nil, nil
 }
 
 // settleTime is how old a server's last change must be before an agent's
