@@ -151,12 +151,7 @@ func (m *Manager) healDataOrphan(ctx context.Context, f doctor.Finding) error {
 		if known, err := m.store.Referred(ctx, key); err != nil || known {
 			return err
 		}
-		// As the service itself deletes: noted first, so that a crash in
-		// between is made good by the next sweep.
-		if err := m.store.AddGarbage(ctx, name, key); err != nil {
-			return err
-		}
-		return m.sweep(ctx)
+		return m.o.Drivers[name].Delete(ctx, key)
 	}
 	return nil
 }
