@@ -266,7 +266,9 @@ func (w *world) claimsAtRest(f *finding, servers map[string]*serverRow) {
 		want[s.ID] = map[string]int{p + " VCPU": fl.VCPUs, p + " MEMORY_MB": fl.MemoryMB, p + " DISK_GB": s.RootGB}
 		if s.VM == "resized" {
 			if o := s.Spec.V.OldFlavor; o != nil {
-				want[s.Spec.V.MigrationID] = map[string]int{p + " VCPU": o.VCPUs, p + " MEMORY_MB": o.MemoryMB, p + " DISK_GB": o.RootGB}
+				// Its disk may be larger than the flavor's, by an earlier resize.
+				disk := max(o.RootGB, min(s.RootGB, got[s.Spec.V.MigrationID][p+" DISK_GB"]))
+				want[s.Spec.V.MigrationID] = map[string]int{p + " VCPU": o.VCPUs, p + " MEMORY_MB": o.MemoryMB, p + " DISK_GB": disk}
 			}
 		}
 	}
@@ -306,7 +308,7 @@ func (w *world) actionsAtRest(f *finding, servers map[string]*serverRow) {
 	}
 	last := map[string]done{}
 	for _, r := range rowsOf[done](w, "compute", `SELECT a.server_id, a.action, a.start_at, COALESCE(sum(CASE WHEN e.result = 'Success' THEN 0 ELSE 1 END), 0) AS bad, count(e.id) AS parts
-		FROM instance_actions a LEFT JOIN instance_action_events e ON e.action_id = a.id GROUP BY a.id, a.server_id, a.action, a.start_at ORDER BY a.start_at`) {
+		FROM instance_actions a LEFT JOIN instance_action_events e ON e.action_id = a.id GROUP BY a.id, a.server_id, a.action, a.start_at ORDER BY a.start_at, a.rowid`) {
 		if outcome[r.Action] != nil {
 			last[r.Server] = r
 		}
