@@ -118,7 +118,8 @@ func isAway(err error) bool {
 	var p *pgconn.PgError
 	if errors.As(err, &p) { // classes: connection, resources, operator intervention
 		return strings.HasPrefix(p.Code, "08") || strings.HasPrefix(p.Code, "53") || strings.HasPrefix(p.Code, "57P") ||
-			p.Code == "25P03" // see idleInTransaction
+			p.Code == "25P03" || // see idleInTransaction
+			p.Code == "25006" // read-only: no (longer the) primary
 	}
 	var m *mysql.MySQLError
 	if errors.As(err, &m) {
