@@ -25,6 +25,7 @@ import (
 	clustermanager "github.com/tropocloud/tropo/cluster/manager"
 	"github.com/tropocloud/tropo/cluster/pki"
 	clusterstore "github.com/tropocloud/tropo/cluster/store"
+	computemetadata "github.com/tropocloud/tropo/compute/metadata"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/host"
 	"github.com/tropocloud/tropo/rest"
@@ -116,7 +117,7 @@ func (s *System) openNodes() error {
 	}
 	s.nodes, err = clustermanager.New(s.ctx, clustermanager.Options{
 		Store: st, Self: s.member.Node, Version: s.o.Version, Dir: s.state.Path("pki"), Session: s.session("nova"),
-		Bus: shared, Metadata: s.secrets.Metadata, Share: s.shareControl, Keys: s.shareKeys, Log: s.log,
+		Bus: shared, Metadata: s.metadataSecret, Share: s.shareControl, Keys: s.shareKeys, Log: s.log,
 		Changed: func(ctx context.Context) {
 			if err := s.bus.Notify(ctx, changedEvent, struct{}{}); err != nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "a change of the nodes was not announced", slog.Any("error", err))
@@ -143,6 +144,12 @@ func (s *System) openNodes() error {
 	})
 	s.Go("nodes", s.nodes.Run)
 	return nil
+}
+
+// metadataSecret is what a node's metadata proxy signs with: good for the
+// servers there alone.
+func (s *System) metadataSecret(node string) string {
+	return computemetadata.NodeSecret(s.secrets.Metadata, node)
 }
 
 // serveCluster makes the cluster's API and the management listener of a

@@ -220,8 +220,12 @@ func (s *System) startChassis() error {
 		return err
 	}
 	s.onStop(guests.Close)
+	own := ""
+	if s.agentOnly() { // the secret of a control node is that of all
+		own = s.host
+	}
 	proxy, err := metadata.New(metadata.Options{
-		Guests: guests, URL: c.MetadataURL, Secret: func() string { return c.MetadataSecret }, Transport: s.transport, Log: s.log,
+		Guests: guests, URL: c.MetadataURL, Secret: func() string { return c.MetadataSecret }, Node: own, Transport: s.transport, Log: s.log,
 	})
 	if err != nil {
 		return err

@@ -63,7 +63,7 @@ type Enrolment struct {
 	// node, where the services' users are.
 	User     string `json:"user,omitempty"`
 	Password string `json:"password,omitempty"`
-	// Metadata is the secret between the guests' metadata proxies and compute.
+	// Metadata is the secret between the node's metadata proxy and compute.
 	Metadata string `json:"metadata_secret,omitempty"`
 }
 

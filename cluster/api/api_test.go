@@ -46,7 +46,7 @@ func service(t *testing.T) (*manager.Manager, *rest.API) {
 		t.Fatal(err)
 	}
 	m, err := manager.New(t.Context(), manager.Options{
-		Store: s, Dir: t.TempDir(), Metadata: "metadata", Version: "v0",
+		Store: s, Dir: t.TempDir(), Metadata: func(node string) string { return "metadata of " + node }, Version: "v0",
 		Self: cluster.Node{Name: "c1", Roles: cluster.Roles(), Management: netip.MustParseAddr("127.0.0.1")},
 		Keys: func(context.Context, string) (*cluster.Keys, error) { return &cluster.Keys{Digest: "d"}, nil },
 	})

@@ -43,7 +43,7 @@ func (m *Manager) Join(ctx context.Context, r cluster.JoinRequest) (*cluster.Enr
 	}
 	e := &cluster.Enrolment{Certificate: string(cert), CA: string(m.caPEM)}
 	if !n.Has(cluster.Control) {
-		e.Metadata = m.o.Metadata
+		e.Metadata = m.o.Metadata(n.Name)
 		if e.User, e.Password, err = m.ensureUser(ctx, n.Name); err != nil {
 			return nil, err
 		}

@@ -34,8 +34,9 @@ type Options struct {
 	Session *auth.Session
 	// Bus is the URL of the message broker for nodes; empty: the embedded one.
 	Bus string
-	// Metadata is the secret between metadata proxies and compute.
-	Metadata string
+	// Metadata is the secret between a node's metadata proxy and compute;
+	// nil: nodes get none.
+	Metadata func(node string) string
 	// Share gives another control node what this one has.
 	Share func(ctx context.Context) (*cluster.ControlDocument, error)
 	// Keys gives another control node identity's keys, without the files

@@ -37,7 +37,7 @@ func start(t *testing.T, d *db.DB, name, dir string) (*cloud, error) {
 	}
 	c := &cloud{t: t, dir: dir}
 	c.Manager, err = manager.New(t.Context(), manager.Options{
-		Store: s, Dir: dir, Metadata: "metadata", Now: func() time.Time { return db.Now().Add(time.Duration(c.now.Load())) },
+		Store: s, Dir: dir, Metadata: func(node string) string { return "metadata of " + node }, Now: func() time.Time { return db.Now().Add(time.Duration(c.now.Load())) },
 		Self: cluster.Node{Name: name, Roles: cluster.Roles(), Management: netip.MustParseAddr("10.0.0.1")},
 		Share: func(context.Context) (*cluster.ControlDocument, error) {
 			return &cluster.ControlDocument{Database: "db"}, nil
@@ -110,7 +110,7 @@ func TestJoinAndRemove(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(e.Controls) != 1 || e.Controls[0].Name != "c1" || e.Metadata != "metadata" || e.Node.Name != "h1" {
+		if len(e.Controls) != 1 || e.Controls[0].Name != "c1" || e.Metadata != "metadata of h1" || e.Node.Name != "h1" {
 			t.Errorf("%+v", e)
 		}
 		cert := certificate(t, e.Certificate)

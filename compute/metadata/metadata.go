@@ -54,6 +54,14 @@ func Sign(secret, instanceID string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// nodeHeader names the node whose proxy asks, where that has a secret of its
+// own.
+const nodeHeader = "X-Tropo-Node"
+
+// NodeSecret is the secret of one node's proxy, made from the common one: it is
+// good for the servers on that node alone.
+func NodeSecret(secret, node string) string { return Sign(secret, "node "+node) }
+
 // ServeHTTP answers one request of a guest.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -91,14 +99,18 @@ func (h *Handler) guest(r *http.Request) (*guestdata.Guest, error) {
 	if id == "" || project == "" {
 		return nil, fault.Invalidf("X-Instance-ID or X-Tenant-ID header is missing from request.")
 	}
-	if len(h.secret) == 0 || !hmac.Equal(given, []byte(Sign(string(h.secret), id))) {
+	secret, node := string(h.secret), r.Header.Get(nodeHeader)
+	if node != "" {
+		secret = NodeSecret(secret, node)
+	}
+	if len(h.secret) == 0 || !hmac.Equal(given, []byte(Sign(secret, id))) {
 		return nil, fault.Forbiddenf("Invalid proxy request signature.")
 	}
 	s, err := h.m.FindServer(r.Context(), id)
 	if err != nil {
 		return nil, err
 	}
-	if s.ProjectID != project || s.VMState == compute.StateDeleted {
+	if s.ProjectID != project || s.VMState == compute.StateDeleted || node != "" && s.Host != node {
 		return nil, fault.Missing("Instance", id)
 	}
 	return h.m.Guest(r.Context(), s)

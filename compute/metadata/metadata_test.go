@@ -49,6 +49,15 @@ func TestGuestReadsItself(t *testing.T) {
 	if err := json.Unmarshal(get("/openstack/latest/meta_data.json", good).Body.Bytes(), &doc); err != nil || doc["uuid"] != id || doc["meta"].(map[string]any)["role"] != "web" {
 		t.Errorf("meta_data.json: %v %v", doc, err)
 	}
+	there := ""
+	if s, err := c.Manager.FindServer(t.Context(), id); err != nil {
+		t.Fatal(err)
+	} else {
+		there = s.Host
+	}
+	ofNode := func(node string) map[string]string {
+		return map[string]string{"X-Tropo-Node": node, "X-Instance-ID-Signature": metadata.Sign(metadata.NodeSecret("secret", node), id)}
+	}
 	for name, tt := range map[string]struct {
 		change map[string]string
 		path   string
@@ -58,6 +67,10 @@ func TestGuestReadsItself(t *testing.T) {
 		"forged signature":    {map[string]string{"X-Instance-ID-Signature": metadata.Sign("guess", id)}, "/openstack/latest/meta_data.json", 403},
 		"no signature":        {map[string]string{"X-Instance-ID-Signature": ""}, "/openstack/latest/meta_data.json", 403},
 		"another project":     {map[string]string{"X-Tenant-ID": computetest.Other}, "/openstack/latest/meta_data.json", 404},
+		"its node":            {ofNode(there), "/openstack/latest/meta_data.json", 200},
+		"another node":        {ofNode("elsewhere"), "/openstack/latest/meta_data.json", 404},
+		"a node as another":   {map[string]string{"X-Tropo-Node": there, "X-Instance-ID-Signature": metadata.Sign(metadata.NodeSecret("secret", "elsewhere"), id)}, "/openstack/latest/meta_data.json", 403},
+		"a node as all":       {map[string]string{"X-Instance-ID-Signature": metadata.Sign(metadata.NodeSecret("secret", "elsewhere"), id)}, "/openstack/latest/meta_data.json", 403},
 		"no such document":    {nil, "/openstack/latest/passwd", 404},
 		"no such version":     {nil, "/openstack/1999-01-01/meta_data.json", 404},
 		"forwarded for alone": {map[string]string{"X-Instance-ID": "", "X-Forwarded-For": "10.0.0.2"}, "/latest/meta-data/", 400},
