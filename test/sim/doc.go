@@ -1,10 +1,11 @@
 // Package sim runs whole clouds in simulated time and looks for histories that
 // go wrong.
 //
-// A history is one run of the real services — compute, network, placement and
-// image with their stores, saga engines, APIs and agents — inside a
-// testing/synctest bubble: several control processes share one database,
-// agents drive pretended hypervisors, and users ask for random things. What
+// A history is one run of the real services — compute, network and placement
+// with their stores, saga engines, APIs and agents — inside a testing/synctest
+// bubble: several control processes share one database, agents drive pretended
+// hypervisors and a pretended dataplane, and users ask for random things.
+// Identity and image are pretended and never fail. What
 // the users do and which faults happen (messages and answers lost or delayed,
 // requests repeated, hosts cut off, processes killed at saga steps or at any
 // other moment and started again, guests that die) comes from a seed. When the
