@@ -66,6 +66,9 @@ func (x *drills) table() []drill {
 	return []drill{
 		{saga: "image-import", name: "image-import", from: x.stage, act: x.importImage, done: x.imported, after: x.dropImage},
 		{saga: "server-build", name: "server-build", from: x.clear, act: x.create, done: x.created, back: true},
+		// Before anything restarts the guest: its console tells that it is up.
+		{saga: "interface-attach", name: "interface-attach", from: func() { x.interfaces(1) }, act: x.attach, done: func() bool { return x.has(2) }, back: true},
+		{saga: "interface-detach", name: "interface-detach", from: func() { x.interfaces(2) }, act: x.detach, done: func() bool { return x.has(1) }},
 		power("reboot", "ACTIVE", m{"reboot": m{"type": "HARD"}}, "ACTIVE", false),
 		power("pause", "ACTIVE", m{"pause": nil}, "PAUSED", true),
 		power("unpause", "PAUSED", m{"unpause": nil}, "ACTIVE", true),
@@ -73,8 +76,6 @@ func (x *drills) table() []drill {
 		power("resume", "SUSPENDED", m{"resume": nil}, "ACTIVE", true),
 		power("stop", "ACTIVE", m{"os-stop": nil}, "SHUTOFF", true),
 		power("start", "SHUTOFF", m{"os-start": nil}, "ACTIVE", true),
-		{saga: "interface-attach", name: "interface-attach", from: func() { x.interfaces(1) }, act: x.attach, done: func() bool { return x.has(2) }, back: true},
-		{saga: "interface-detach", name: "interface-detach", from: func() { x.interfaces(2) }, act: x.detach, done: func() bool { return x.has(1) }},
 		{saga: "server-snapshot", name: "server-snapshot", from: from("ACTIVE"), act: x.snapshot, done: x.snapshotted, after: x.dropImage, back: true},
 		{saga: "server-rebuild", name: "server-rebuild", from: from("ACTIVE"), act: func() { x.action(m{"rebuild": m{"imageRef": x.image}}) }, done: is("ACTIVE")},
 		{saga: "server-resize", name: "server-resize", from: from("ACTIVE"), act: x.resize, done: is("VERIFY_RESIZE"), back: true},
