@@ -64,7 +64,7 @@ func startDataplane(ctx context.Context, s *System) error {
 	s.Go("network daemons", func(ctx context.Context) error { return ended(ctx, d.Run(ctx)) })
 	s.plane.daemons = d
 	if !s.has(cluster.Control) {
-		return s.startChassis()
+		return s.startChassis(ctx)
 	}
 	o := ovn.Options{Remotes: d.NorthboundRemotes, Southbound: d.SouthboundRemotes, TLS: s.member.tls, Capabilities: d.Capabilities()}
 	if s.member.alone() {
@@ -212,8 +212,11 @@ func (s *System) hostReport() network.HostReport {
 	return r
 }
 
+// firstReport bounds the wait for the control nodes to know this one.
+const firstReport = 10 * time.Second
+
 // startChassis serves this machine's guests: metadata, and heartbeats.
-func (s *System) startChassis() error {
+func (s *System) startChassis(ctx context.Context) error {
 	d, c := s.plane.daemons, s.networkConfig()
 	guests, err := ovn.OpenSouthbound(ovn.SouthboundOptions{Remotes: d.SouthboundRemotes, TLS: s.member.tls, Chassis: d.Chassis()})
 	if err != nil {
@@ -233,6 +236,12 @@ func (s *System) startChassis() error {
 	served := ovn.NewMetadata(d, proxy.Serve, s.log)
 	s.onStop(served.Close)
 	a := chassis.New(chassis.Options{Report: s.hostReport(), Bus: s.bus, Switch: d, Guests: guests, Metadata: served, Log: s.log})
+	if !s.has(cluster.Control) {
+		// Who is told that this node is ready may use it.
+		first, cancel := context.WithTimeout(ctx, firstReport)
+		a.Begin(first)
+		cancel()
+	}
 	s.Go("chassis", func(ctx context.Context) error { return ended(ctx, a.Run(ctx)) })
 	return nil
 }

@@ -68,7 +68,7 @@ func startNetwork(ctx context.Context, s *System) error {
 		if _, err := m.Report(ctx, r); err != nil {
 			return err
 		}
-		if err := s.startChassis(); err != nil {
+		if err := s.startChassis(ctx); err != nil {
 			return err
 		}
 	}

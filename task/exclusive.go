@@ -65,7 +65,15 @@ func (x *exclusive) take(ctx context.Context) (time.Time, bool) {
 	limit, cancel := context.WithTimeout(ctx, x.Lease/3)
 	defer cancel()
 	until := time.Now().Add(x.Lease)
-	ok, err := x.engine.acquire(limit, x.lease(), x.Lease)
+	// Who only waits does not write.
+	l, err := db.Get[lease](limit, x.engine.db, "SELECT * FROM leases WHERE name = ?", x.lease())
+	if err == nil && l.Owner != x.Owner && l.LeaseUntil.After(db.Now()) {
+		return time.Time{}, false
+	}
+	ok := false
+	if err == nil || errors.Is(err, db.ErrNoRows) {
+		ok, err = x.engine.acquire(limit, x.lease(), x.Lease)
+	}
 	if err != nil && ctx.Err() == nil {
 		x.Log.LogAttrs(ctx, slog.LevelWarn, "cannot lease work", slog.String("work", x.Name), slog.String("error", err.Error()))
 		return time.Time{}, false

@@ -104,7 +104,7 @@ func (m *Manager) wakeOthers(ctx context.Context) error {
 // Serve takes the hosts' reports from the bus until ctx ends or stop is called.
 func (m *Manager) Serve(ctx context.Context) (stop func(), err error) {
 	mux := &bus.Mux{}
-	bus.Handle(mux, network.MethodReport, m.Report)
+	bus.Handle(mux, network.MethodReport, bus.Own(func(r network.HostReport) string { return r.Host }, m.Report))
 	bus.Handle(mux, network.MethodWake, func(context.Context, struct{}) (struct{}, error) {
 		poke(m.wake)
 		return struct{}{}, nil

@@ -87,6 +87,16 @@ const (
 	callTime = 30 * time.Second // of one call
 )
 
+// Begin sends the first heartbeats, until one tells that ports can come up here
+// or ctx ends: from then on the host can be used.
+func (a *Agent) Begin(ctx context.Context) {
+	for pause := 100 * time.Millisecond; !a.beat(ctx, true); pause = min(2*pause, time.Second) {
+		if sleep(ctx, pause) != nil {
+			return
+		}
+	}
+}
+
 // Run works until ctx ends.
 func (a *Agent) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)

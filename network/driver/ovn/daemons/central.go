@@ -187,7 +187,7 @@ func (d *Daemons) awaitNorthd(ctx context.Context) error {
 	}
 	_, err := d.command(ctx, "ovn-nbctl", "--db="+d.Northbound(), "--timeout="+limit, "--wait=sb", "--no-leader-only", "sync")
 	if err != nil && len(d.controls) > 1 && ctx.Err() == nil {
-		d.conf.Log.InfoContext(ctx, "network databases have no majority yet", slog.Any("error", err))
+		d.conf.Log.InfoContext(ctx, "network databases have not joined those of other control nodes yet", slog.Any("error", err))
 		return nil
 	}
 	return err
