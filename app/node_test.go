@@ -181,6 +181,11 @@ func TestRepositoriesFollow(t *testing.T) {
 			t.Errorf("%s was taken", bad)
 		}
 	}
+	for _, bad := range []string{"jws-public/1", "jws-public/.pem", "jws-public/../x.pem", "jws-public/a/b.pem", `jws-public/a\b.pem`} {
+		if err := writeRepository(t.TempDir(), "jws-public/", map[string]string{bad: "k"}); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
 	write(map[string]string{})
 	if got := read(); !strings.HasPrefix(got, "0=c 2=a") {
 		t.Errorf("a peer without keys emptied ours: %s", got)

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -58,7 +59,21 @@ func (s *System) repositories() map[string]string {
 	if dir := c.FernetReceipts.KeyRepository; dir != "" {
 		out["receipt"] = dir
 	}
+	if c.Token.Provider == "jws" {
+		out["jws-private"], out["jws-public"] = c.JWTTokens.PrivateKeyRepository, c.JWTTokens.PublicKeyRepository
+	}
 	return out
+}
+
+// isKey reports whether a file of a repository is a key: a number, or for
+// signatures NAME.pem.
+func isKey(repository, name string) bool {
+	if !strings.HasPrefix(repository, "jws-") {
+		n, err := strconv.Atoi(name)
+		return err == nil && n >= 0 && strconv.Itoa(n) == name
+	}
+	base, ok := strings.CutSuffix(name, ".pem")
+	return ok && base != "" && len(name) < 200 && !strings.HasPrefix(base, ".") && !strings.ContainsAny(base, "/\\\x00")
 }
 
 // readKeys reads the key files.
@@ -70,7 +85,7 @@ func (s *System) readKeys() (*cluster.Keys, error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if _, err := strconv.Atoi(e.Name()); err != nil || e.IsDir() {
+			if !isKey(name, e.Name()) || !e.Type().IsRegular() {
 				continue
 			}
 			b, err := os.ReadFile(filepath.Join(dir, e.Name()))
@@ -99,7 +114,11 @@ func (s *System) writeKeys(k *cluster.Keys) error {
 	if digestOf(k.Files) != k.Digest {
 		return errors.New("the keys of another control node came damaged")
 	}
-	for name, dir := range s.repositories() {
+	all := s.repositories()
+	names := slices.Sorted(maps.Keys(all))
+	slices.Reverse(names) // public keys before the private one that they check
+	for _, name := range names {
+		dir := all[name]
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -111,19 +130,17 @@ func (s *System) writeKeys(k *cluster.Keys) error {
 }
 
 func writeRepository(dir, prefix string, files map[string]string) error {
+	repository := strings.TrimSuffix(prefix, "/")
 	want := map[string]string{}
-	var nums []int
 	for path, text := range files {
 		if name, ok := strings.CutPrefix(path, prefix); ok {
-			n, err := strconv.Atoi(name)
-			if err != nil || n < 0 || strconv.Itoa(n) != name {
+			if !isKey(repository, name) {
 				return fmt.Errorf("%q is no key", path)
 			}
 			want[name] = text
-			nums = append(nums, n)
 		}
 	}
-	if len(nums) == 0 {
+	if len(want) == 0 {
 		return nil // the other has no such folder
 	}
 	lock, err := host.LockDir(dir)
@@ -131,14 +148,17 @@ func writeRepository(dir, prefix string, files map[string]string) error {
 		return err
 	}
 	defer func() { _ = lock.Unlock() }()
-	slices.Sort(nums)
-	slices.Reverse(nums) // the staged key, 0, last
-	for _, n := range nums {
-		file := filepath.Join(dir, strconv.Itoa(n))
-		if have, err := os.ReadFile(file); err == nil && string(have) == want[strconv.Itoa(n)] {
+	names := slices.SortedFunc(maps.Keys(want), func(a, b string) int { // the staged key, 0, last
+		x, _ := strconv.Atoi(a)
+		y, _ := strconv.Atoi(b)
+		return cmp.Or(cmp.Compare(y, x), cmp.Compare(a, b))
+	})
+	for _, name := range names {
+		file := filepath.Join(dir, name)
+		if have, err := os.ReadFile(file); err == nil && string(have) == want[name] {
 			continue
 		}
-		if err := host.WriteFile(file, []byte(want[strconv.Itoa(n)]), 0o600); err != nil {
+		if err := host.WriteFile(file, []byte(want[name]), 0o600); err != nil {
 			return err
 		}
 	}
@@ -147,7 +167,7 @@ func writeRepository(dir, prefix string, files map[string]string) error {
 		return err
 	}
 	for _, e := range entries {
-		if _, err := strconv.Atoi(e.Name()); err == nil && want[e.Name()] == "" {
+		if isKey(repository, e.Name()) && want[e.Name()] == "" {
 			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
