@@ -38,6 +38,10 @@ func (b *Bus) deliver(at Address, data []byte) {
 		b.opts.Log.Warn("bus message cannot be decoded", slog.Any("error", err))
 		return
 	}
+	if !b.fits(at, e) {
+		b.opts.Log.Warn("bus message came to another's address", slog.String("kind", e.Kind), slog.String("topic", e.Topic), slog.String("host", e.Host))
+		return
+	}
 	switch e.Kind {
 	case kindReply:
 		b.answer(e)
@@ -45,7 +49,11 @@ func (b *Bus) deliver(at Address, data []byte) {
 		b.tellWho(e)
 	case kindCall, kindCast:
 		if e.Message != nil {
-			b.take(e)
+			from := ""
+			if at.Kind == Any {
+				from = at.Host
+			}
+			b.take(e, from)
 		}
 	case kindFanout:
 		if e.Message != nil {
@@ -58,14 +66,31 @@ func (b *Bus) deliver(at Address, data []byte) {
 	}
 }
 
+// fits reports whether a message may say what it says where it came in: a
+// broker that lets a sender write to some addresses alone must not be talked
+// round by the content.
+func (b *Bus) fits(at Address, e *envelope) bool {
+	switch {
+	case at == Address{}, at.Kind == Event: // the link cannot tell, or any more
+		return true
+	case at.Kind == Inbox:
+		return e.Kind == kindReply || !b.traits.Hosts
+	case at.Kind == Host:
+		return e.Topic == at.Topic && e.Host == at.Host
+	case at.Kind == Any:
+		return e.Topic == at.Topic && e.Host == ""
+	}
+	return e.Topic == at.Topic
+}
+
 // take puts a call or a cast into the mailbox of a server.
-func (b *Bus) take(e *envelope) {
+func (b *Bus) take(e *envelope, from string) {
 	s := b.serverFor(e.Topic, e.Host)
 	if s == nil {
 		b.tell(e, &envelope{Status: statusGone})
 		return
 	}
-	j := &job{m: e.Message}
+	j := &job{m: e.Message, from: from}
 	if e.Kind == kindCall {
 		if e.Message.Timeout <= 0 || e.Message.Timeout > bus.CallTimeout {
 			e.Message.Timeout = bus.CallTimeout

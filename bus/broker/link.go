@@ -95,8 +95,9 @@ type Link interface {
 // Sink is where a Link delivers, one message after the other.
 type Sink struct {
 	// Deliver takes a message. at is the address that was bound, or zero when
-	// the link cannot tell or delivers each event once for all patterns. It
-	// does not block.
+	// the link cannot tell or delivers each event once for all patterns. In an
+	// Any address Host is who sent it, where the broker knows. It does not
+	// block.
 	Deliver func(at Address, data []byte)
 	// Nobody reports that a Packet with this ID reached nobody.
 	Nobody func(id string)

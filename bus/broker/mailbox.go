@@ -12,6 +12,7 @@ import (
 // job is a message that came for one server or subscription.
 type job struct {
 	m        *bus.Message
+	from     string     // who sent it, as the broker knows; "" if not
 	event    *bus.Event // of a notification
 	deadline time.Time  // zero: none
 	// done is told the reply of a call, or nil when the server stopped before
@@ -144,7 +145,7 @@ func (b *mailbox) handle(j *job) {
 		b.notify(j)
 		return
 	}
-	ctx := j.m.Context(b.ctx)
+	ctx := bus.WithSender(j.m.Context(b.ctx), j.from)
 	if !j.deadline.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, j.deadline)

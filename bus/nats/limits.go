@@ -25,11 +25,11 @@ func (l *Limits) permissions(prefix string) *server.Permissions {
 	publish := []string{prefix + ".in.>"} // answers
 	for _, t := range l.Serves {
 		own := prefix + ".host." + token(t) + "." + token(l.Host)
-		subscribe = append(subscribe, own, prefix+".any."+token(t), prefix+".all."+token(t))
+		subscribe = append(subscribe, own, prefix+".any."+token(t)+".*", prefix+".all."+token(t))
 		publish = append(publish, own) // whether it is served already
 	}
 	for _, t := range l.Calls {
-		publish = append(publish, prefix+".any."+token(t))
+		publish = append(publish, prefix+".any."+token(t)+"."+token(l.Host)) // in its own name
 	}
 	return &server.Permissions{Subscribe: &server.SubjectPermission{Allow: subscribe}, Publish: &server.SubjectPermission{Allow: publish}}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tropocloud/tropo/bus"
 	"github.com/tropocloud/tropo/bus/nats"
+	"github.com/tropocloud/tropo/fault"
 )
 
 // TestNodesAreLimited: a node serves as itself and calls the managers. It reads
@@ -31,7 +32,7 @@ func TestNodesAreLimited(t *testing.T) {
 	for _, s := range []struct {
 		b           bus.Bus
 		topic, host string
-	}{{control, "conductor", "c0"}, {h1, "compute", "h.1"}} {
+	}{{h1, "compute", "h.1"}} {
 		if _, err := s.b.Serve(t.Context(), s.topic, s.host, answer); err != nil {
 			t.Fatal(err)
 		}
@@ -42,13 +43,33 @@ func TestNodesAreLimited(t *testing.T) {
 	}
 	defer spy.Close()
 	var seen atomic.Int32
-	for _, subject := range []string{">", "tropo.>", "tropo.host.compute.h%2E1", "tropo.in.>", "tropo.in.h%2E1.>", "tropo.any.conductor", "tropo.event.>"} {
+	for _, subject := range []string{">", "tropo.>", "tropo.host.compute.h%2E1", "tropo.in.>", "tropo.in.h%2E1.>", "tropo.any.conductor.*", "tropo.event.>"} {
 		if _, err := spy.Subscribe(subject, func(*natsgo.Msg) { seen.Add(1) }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := spy.Flush(); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := control.Serve(t.Context(), "compute", "c0", answer); err != nil {
+		t.Fatal(err)
+	}
+	// The manager's method is about its sender.
+	mux := &bus.Mux{}
+	bus.Handle(mux, "beat", bus.Own(func(host string) string { return host }, func(context.Context, string) (string, error) { return "ok", nil }))
+	if _, err := control.Serve(t.Context(), "conductor", "c0", func(ctx context.Context, method string, decode func(any) error) (any, error) {
+		if method == "beat" {
+			return mux.Serve(ctx, method, decode)
+		}
+		return answer(ctx, method, decode)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]bool{"h.1": true, "h2": false, "c0": false} {
+		err := h1.Call(t.Context(), bus.Target{Topic: "conductor"}, "beat", host, nil)
+		if (err == nil) != want || err != nil && !fault.Is(err, fault.Forbidden) {
+			t.Errorf("h.1 speaks for %s: %v", host, err)
+		}
 	}
 	for what, call := range map[string]func(context.Context) error{
 		"the manager calls a host": func(ctx context.Context) error {
@@ -72,6 +93,21 @@ func TestNodesAreLimited(t *testing.T) {
 		t.Error("a host called another one")
 	}
 	_ = h2.Notify(t.Context(), "cluster.changed", nil)
+	// What may be written to an address cannot say that it is for another one.
+	for _, forged := range []string{
+		`{"kind":"call","id":"x","from":"h2.x","topic":"compute","host":"c0","message":{"id":"x","method":"destroy"}}`,
+		`{"kind":"cast","id":"y","from":"h2.x","topic":"compute","host":"c0","message":{"id":"y","method":"destroy"}}`,
+	} {
+		if err := spy.Publish("tropo.any.conductor.h2", []byte(forged)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := spy.Publish("tropo.any.conductor.c0", []byte(`{"kind":"cast","id":"z","from":"h2.x","topic":"conductor","message":{"id":"z","method":"m"}}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := spy.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	// What comes after on the same connection has passed what came before.
 	if err := h2.Call(t.Context(), bus.Target{Topic: "conductor"}, "m", nil, nil); err != nil {
 		t.Error(err)

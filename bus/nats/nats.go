@@ -204,6 +204,9 @@ func (l *link) read() {
 			if !bound {
 				at = broker.Address{Kind: broker.Event, Name: "none"} // an event is for nobody any more
 			}
+			if at.Kind == broker.Any {
+				at.Host = sender(m.Subject)
+			}
 			l.sink.Deliver(at, m.Data)
 		}
 	}
@@ -223,7 +226,7 @@ func (l *link) Bind(ctx context.Context, a broker.Address) error {
 	sub, err := l.subs[a], error(nil)
 	if sub == nil {
 		if a.Kind == broker.Any {
-			sub, err = l.nc.ChanQueueSubscribe(l.subject(a), "any", l.in)
+			sub, err = l.nc.ChanQueueSubscribe(l.pattern(a), "any", l.in)
 		} else {
 			sub, err = l.nc.ChanSubscribe(l.pattern(a), l.in)
 		}

@@ -2,6 +2,7 @@ package nats
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/tropocloud/tropo/bus"
@@ -16,7 +17,7 @@ func (l *link) subject(a broker.Address) string {
 	case broker.Host:
 		return l.opts.Prefix + ".host." + token(a.Topic) + "." + token(a.Host)
 	case broker.Any:
-		return l.opts.Prefix + ".any." + token(a.Topic)
+		return l.opts.Prefix + ".any." + token(a.Topic) + "." + token(l.opts.Name)
 	case broker.All:
 		return l.opts.Prefix + ".all." + token(a.Topic)
 	}
@@ -28,12 +29,24 @@ func (l *link) pattern(a broker.Address) string {
 	switch {
 	case a.Kind == broker.Inbox:
 		return l.opts.Prefix + ".in." + a.Name + ".*"
+	case a.Kind == broker.Any: // whoever sends
+		return l.opts.Prefix + ".any." + token(a.Topic) + ".*"
 	case a.Kind != broker.Event:
 		return l.subject(a)
 	case a.Name == "" || !bus.ValidName(a.Name):
 		return l.opts.Prefix + ".event.>" // no event has a name that is not valid
 	}
 	return l.opts.Prefix + ".event." + tokens(strings.TrimSuffix(a.Name, ".")) + ".>"
+}
+
+// sender is who sent a message to any server, by the end of its subject: an
+// embedded server makes sure that nodes use their own names there.
+func sender(subject string) string {
+	name, err := url.PathUnescape(subject[strings.LastIndexByte(subject, '.')+1:])
+	if err != nil {
+		return "" // it has no name
+	}
+	return name
 }
 
 // tokens makes a subject of a dotted name.

@@ -93,10 +93,10 @@ func (m *Manager) registerJobs() {
 // Serve answers agents until ctx ends or stop is called.
 func (m *Manager) Serve(ctx context.Context) (stop func(), err error) {
 	mux := &bus.Mux{}
-	bus.Handle(mux, compute.MethodBeat, m.agentBeat)
-	bus.Handle(mux, compute.MethodReport, m.agentReport)
-	bus.Handle(mux, compute.MethodOrder, m.agentOrder)
-	bus.Handle(mux, compute.MethodGuests, m.agentGuests)
+	bus.Handle(mux, compute.MethodBeat, bus.Own(func(in compute.Beat) string { return in.Host }, m.agentBeat))
+	bus.Handle(mux, compute.MethodReport, bus.Own(func(in compute.Report) string { return in.Host }, m.agentReport))
+	bus.Handle(mux, compute.MethodOrder, bus.Own(func(in compute.Order) string { return in.Host }, m.agentOrder))
+	bus.Handle(mux, compute.MethodGuests, bus.Own(func(in compute.GuestsReport) string { return in.Host }, m.agentGuests))
 	if err := m.heartbeat(ctx); err != nil {
 		return nil, err
 	}
