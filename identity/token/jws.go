@@ -13,7 +13,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -172,6 +174,7 @@ func (j *JWS) load() (jose.Signer, []*ecdsa.PublicKey, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("public keys: %w", err)
 	}
+	files = slices.DeleteFunc(files, func(f string) bool { return strings.HasPrefix(filepath.Base(f), ".") }) // a lock is no key
 	sort.Strings(files)
 	private := filepath.Join(j.private, privateFile)
 	stamp := ""

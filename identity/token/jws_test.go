@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -134,5 +135,20 @@ func TestReceipt(t *testing.T) {
 		if _, err := r.Read(bad); !errors.Is(err, ErrToken) {
 			t.Errorf("%q: %v", bad, err)
 		}
+	}
+}
+
+// A folder of keys that is being changed holds a lock.
+func TestJWSPassesOverWhatIsNoKey(t *testing.T) {
+	private, public := t.TempDir(), t.TempDir()
+	if err := CreateJWSPair(context.Background(), private, public); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(public, ".lock"), []byte("1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	if _, err := NewJWS(private, public).Make(&Payload{UserID: "u", Methods: []string{"password"}, AuditIDs: []string{"a"}, IssuedAt: now, ExpiresAt: now.Add(time.Hour)}); err != nil {
+		t.Error(err)
 	}
 }
