@@ -127,10 +127,15 @@ func (t *tenant) network(ctx context.Context) error {
 		return nil
 	}
 	t.kinds = append(t.kinds, floatingIPKind)
-	if t.external, err = post("network", "networks", m{
-		"name": "public", "router:external": true,
-		"provider:network_type": "flat", "provider:physical_network": "public",
-	}); err != nil {
+	// Which physical networks there are, the network nodes tell when they are up.
+	err = until(ctx, time.Minute, func(context.Context) (err error) {
+		t.external, err = post("network", "networks", m{
+			"name": "public", "router:external": true,
+			"provider:network_type": "flat", "provider:physical_network": "public",
+		})
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if _, err = post("subnet", "subnets", m{
