@@ -65,8 +65,8 @@ type Feed struct {
 	ended     bool
 	followers int
 	of        map[string]int // followers by project
-	recent    []Event // in order of Seq, without gaps that may still fill
-	last      int64   // the newest that may be told; -1: not known
+	recent    []Event        // in order of Seq, without gaps that may still fill
+	last      int64          // the newest that may be told; -1: not known
 	news      chan struct{}
 }
 
