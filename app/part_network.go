@@ -95,12 +95,32 @@ func (s *System) forgetRemoved(ctx context.Context, m *networkmanager.Manager) e
 		}
 		names, err := s.removedNodes(ctx)
 		for _, name := range names {
-			err = errors.Join(err, m.ForgetHost(ctx, name))
+			err = errors.Join(err, s.forgetHost(ctx, m, name))
 		}
 		if err != nil && ctx.Err() == nil {
 			s.log.LogAttrs(ctx, slog.LevelWarn, "hosts that were removed are not forgotten yet", slog.String("error", err.Error()))
 		}
 	}
+}
+
+// shutTime is within what time every control node has shut a removed host out of
+// its databases. Until then the host's controller would come back at once.
+const shutTime = 3 * time.Second
+
+func (s *System) forgetHost(ctx context.Context, m *networkmanager.Manager, name string) error {
+	known, err := m.HostKnown(ctx, name)
+	if err != nil || !known {
+		return err
+	}
+	if err := s.plane.daemons.Refresh(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(shutTime):
+	}
+	return m.RemoveHost(ctx, name)
 }
 
 func (s *System) networkConfig() network.Config {

@@ -193,13 +193,9 @@ func (m *Manager) forgetAgent(ctx context.Context, a *network.Agent) error {
 	return m.gatewaysMoved(ctx, a.AgentType == network.AgentGateway)
 }
 
-// ForgetHost is RemoveHost for a host that may be forgotten already.
-func (m *Manager) ForgetHost(ctx context.Context, host string) error {
-	known, err := m.store.HostKnown(ctx, host)
-	if err != nil || !known {
-		return err
-	}
-	return m.RemoveHost(ctx, host)
+// HostKnown says whether a host has agents.
+func (m *Manager) HostKnown(ctx context.Context, host string) (bool, error) {
+	return m.store.HostKnown(ctx, host)
 }
 
 // RemoveHost forgets a host that was removed from the cloud: its agents, its

@@ -268,6 +268,10 @@ func (d *Daemons) replaceDatabase(_ context.Context, path string, build func(fre
 	return errors.Join(removeAll(lock), host.SyncDir(filepath.Dir(path)))
 }
 
+// Refresh makes the daemons follow the control nodes and the removed machines
+// now, as Run does within a second.
+func (d *Daemons) Refresh(ctx context.Context) error { return d.follow(ctx, false) }
+
 // follow makes the daemons follow the control nodes: new ones are remotes of
 // the controller and northd, those that left are thrown out of the databases.
 func (d *Daemons) follow(ctx context.Context, members bool) error {
