@@ -144,11 +144,7 @@ func (a *API) store(r *Request, c *claim, out *Response) {
 	for name, v := range out.Header {
 		k.Header[name] = v
 	}
-	if b, ok := out.Body.([]byte); ok && len(b) > 0 {
-		if !json.Valid(b) {
-			a.warn(r, "an answer that is not JSON is not kept", nil)
-			return
-		}
+	if b, ok := out.Body.([]byte); ok && len(b) > 0 && len(b) <= maxOnceAnswer && json.Valid(b) {
 		k.Body = b
 	}
 	if err := a.opts.Once.keep(ctx, c, out.Status, k); err != nil {

@@ -36,8 +36,9 @@ const (
 	oncePoll = 50 * time.Millisecond
 )
 
-// maxOnceAnswer bounds an answer that is kept, in bytes.
-const maxOnceAnswer = 1 << 20
+// maxOnceAnswer bounds a body that is kept, in bytes. Of a larger one only the
+// status and the headers are.
+const maxOnceAnswer = 64 << 10
 
 // Once makes a POST with an Idempotency-Key happen once: a repetition gets the
 // first one's answer, for 24 hours. It keeps its rows in the service's own
@@ -205,9 +206,6 @@ func (o *Once) keep(ctx context.Context, c *claim, status int, k kept) error {
 	text, err := json.Marshal(k)
 	if err != nil {
 		return err
-	}
-	if len(text) > maxOnceAnswer {
-		return fmt.Errorf("an answer of %d bytes is not kept", len(text))
 	}
 	aead, err := seal(c.key, c.seed)
 	if err != nil {
