@@ -217,7 +217,7 @@ func (m *Manager) undoAttachPort(ctx context.Context, st *interfaceState) error 
 	if err != nil {
 		return err
 	}
-	if row.PortID == "" { // made, but the process died before it was written down
+	if row.PortID == "" { // the request for it may still be under way, see knowPorts
 		have, _, err := m.portsOf(ctx, s.ID)
 		if err != nil {
 			return err
@@ -230,10 +230,8 @@ func (m *Manager) undoAttachPort(ctx context.Context, st *interfaceState) error 
 		for i := range rows {
 			known[rows[i].PortID] = true
 		}
-		for _, d := range have {
-			if !known[d.ID] && d.Network == row.NetworkID {
-				row.PortID = d.ID
-			}
+		if _, err := m.ensurePort(ctx, p, s, row, have, known, st.ActionID); fault.Is(err, fault.Unavailable) {
+			return err
 		}
 	}
 	if err := m.dropPort(ctx, p, row); err != nil {

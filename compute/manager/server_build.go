@@ -137,7 +137,49 @@ func (m *Manager) bindPorts(ctx context.Context, s *compute.Server, actionID str
 }
 
 func (m *Manager) undoPorts(ctx context.Context, st *buildState) error {
+	if err := m.knowPorts(ctx, st); err != nil {
+		return err
+	}
 	return m.dropPorts(ctx, st.ServerID)
+}
+
+// knowPorts finds out which ports a build has made before they are dropped. The
+// request for one may still be under way: to ask for it again, as the same
+// request, gets the port or makes it, and afterwards no other one comes.
+func (m *Manager) knowPorts(ctx context.Context, st *buildState) error {
+	s, err := m.store.Server(ctx, st.ServerID)
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	rows, err := m.store.ServerPorts(ctx, s.ID)
+	if err != nil {
+		return err
+	}
+	have, p, err := m.portsOf(ctx, s.ID)
+	if err != nil {
+		return err
+	}
+	taken := map[string]bool{}
+	for i := range rows {
+		taken[rows[i].PortID] = true
+	}
+	for i := range rows {
+		if rows[i].PortID != "" {
+			continue
+		}
+		if _, err := m.ensurePort(ctx, p, s, &rows[i], have, taken, st.ActionID); fault.Is(err, fault.Unavailable) {
+			return err
+		} else if err != nil {
+			continue // refused: there is none
+		}
+		if err := m.store.SavePort(ctx, &rows[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dropPorts deletes the ports made for a server and lets given ones go. Ports
