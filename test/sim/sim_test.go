@@ -20,6 +20,7 @@ var failed = []struct {
 	what string
 }{
 	{121, "the image of a snapshot that never began was left, as the answer to its request was lost"},
+	{353, "a server was deleted while the request for its port was under way, which left the port"},
 	{437, "a server with the larger disk of a reverted resize was evacuated with the smaller one"},
 	{797, "two actions within the same microsecond: the check took the first for the last"},
 }
