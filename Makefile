@@ -7,7 +7,7 @@ LISTEN ?= 127.0.0.1:5000
 GUEST := .cache/guest.qcow2
 export CGO_ENABLED ?= 0
 
-.PHONY: help build test test-unit test-db test-brokers e2e crash-matrix lint fmt golden guest demo clean-demo bench docs fuzz sim clean
+.PHONY: help build test test-unit test-db test-brokers e2e crash-matrix chaos lint fmt golden guest demo clean-demo bench docs fuzz sim clean
 
 help:
 	@awk '/^# doc:/{d=substr($$0,8)} /^[a-z][a-z-]*:/{if(d){split($$1,t,":");printf "  %-12s %s\n",t[1],d;d=""}}' $(MAKEFILE_LIST)
@@ -39,6 +39,7 @@ test-brokers:
 e2e: build guest
 	./deploy/packages.sh run client test
 	TROPO_E2E=1 TROPO_BIN=$(CURDIR)/bin/tropo TROPO_GUEST=$(CURDIR)/$(GUEST) $(GO) run ./test/dbserver -- $(GO) test -p 1 -count=1 -timeout 40m -v ./test/e2e/... ./test/nodes/...
+	TROPO_E2E=1 TROPO_BIN=$(CURDIR)/bin/tropo TROPO_GUEST=$(CURDIR)/$(GUEST) $(GO) test -count=1 -timeout 10m -v -run TestTwoNodes ./test/chaos
 
 # doc: simulate whole clouds by seeds: SEEDS (200) from START (1) on; docs/howto/simulate.md
 sim:
@@ -48,6 +49,11 @@ sim:
 crash-matrix: build guest
 	./deploy/packages.sh run
 	TROPO_CHAOS=1 TROPO_E2E=1 TROPO_BIN=$(CURDIR)/bin/tropo TROPO_GUEST=$(CURDIR)/$(GUEST) $(GO) test -count=1 -timeout 90m -v -run TestCrashMatrix ./test/e2e
+
+# doc: kill, cut, pause and restart what a cloud of six machines has, under load; the howtos on nodes; 20 minutes
+chaos: build guest
+	./deploy/packages.sh run client test brokers
+	TROPO_CHAOS=1 TROPO_BIN=$(CURDIR)/bin/tropo TROPO_GUEST=$(CURDIR)/$(GUEST) $(GO) test -count=1 -timeout 20m -v -run 'TestChaos|TestHowto' ./test/chaos
 
 # doc: go vet, staticcheck and gofumpt
 lint:

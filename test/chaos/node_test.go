@@ -131,6 +131,7 @@ func (n *node) down(ctx context.Context) error {
 // powerOff ends everything that runs on the machine, as a power cut does:
 // guests, switch, links. What its next start needs is there.
 func (n *node) powerOff() error {
+	n.proc.kill() // first of all: it would start anew what ends before it
 	for {
 		left := processes(func(pid int, line string) bool { return belongs(n.state(), pid, line) })
 		if len(left) == 0 {
@@ -141,7 +142,6 @@ func (n *node) powerOff() error {
 		}
 		time.Sleep(10 * time.Millisecond) // the kernel takes a moment
 	}
-	<-n.proc.done
 	for _, ns := range namespacesOf(n.state()) {
 		if err := host.DeleteNetns(ns); err != nil {
 			return err
