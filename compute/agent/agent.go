@@ -152,7 +152,7 @@ func (a *Agent) mux() *bus.Mux {
 
 // cancellable returns a context that cancel ends, for calls that take long.
 func (a *Agent) cancellable(ctx context.Context, serverID string) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.next++
@@ -160,9 +160,9 @@ func (a *Agent) cancellable(ctx context.Context, serverID string) (context.Conte
 	if a.running[serverID] == nil {
 		a.running[serverID] = map[int]context.CancelFunc{}
 	}
-	a.running[serverID][n] = cancel
+	a.running[serverID][n] = func() { cancel(errDeleted) }
 	return ctx, func() {
-		cancel()
+		cancel(nil)
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		delete(a.running[serverID], n)
@@ -182,12 +182,19 @@ func (a *Agent) cancel(_ context.Context, in compute.GuestRequest) (struct{}, er
 	return struct{}{}, nil
 }
 
-// gone turns a call that cancel ended into a fault, which is final.
+// errDeleted is why cancel ends a call.
+var errDeleted = errors.New("the server is being deleted")
+
+// gone turns a call that cancel ended into a fault, which is final. One that ended
+// with the agent is tried again.
 func gone(ctx context.Context, err error) error {
-	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+	switch {
+	case err == nil || !errors.Is(ctx.Err(), context.Canceled):
+		return err
+	case errors.Is(context.Cause(ctx), errDeleted):
 		return fault.Wrap(fault.Conflict, err, "The server is being deleted.")
 	}
-	return err
+	return fault.Wrap(fault.Unavailable, err, "The host is being stopped.")
 }
 
 func (a *Agent) info(ctx context.Context, id string) (compute.GuestInfo, error) {

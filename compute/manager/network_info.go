@@ -125,7 +125,7 @@ func (m *Manager) refreshPorts(ctx context.Context, serverID string) error {
 		case byID[r.PortID] == nil:
 			err = m.portVanished(ctx, serverID, r)
 		case !reflect.DeepEqual(before[r.ID], r.Info):
-			err = m.store.SavePort(ctx, r)
+			err = m.store.RefreshPort(ctx, r) // it may have been let go meanwhile
 		}
 		if err != nil {
 			return err

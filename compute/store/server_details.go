@@ -181,6 +181,14 @@ func (s *Store) SavePort(ctx context.Context, p *compute.Port) error {
 	return err
 }
 
+// RefreshPort stores what the network service says of a port, if the row is still
+// of that port and attached.
+func (s *Store) RefreshPort(ctx context.Context, p *compute.Port) error {
+	_, err := db.Update(ctx, s.db, "server_ports", db.Set{"network_id": p.NetworkID, "info": db.J(p.Info)},
+		db.ByID(p.ID).Eq("port_id", p.PortID).Eq("state", compute.PortAttached))
+	return err
+}
+
 // ChangePortState is a compare-and-swap on a port row's state.
 func (s *Store) ChangePortState(ctx context.Context, id, from, to string) (bool, error) {
 	n, err := db.Update(ctx, s.db, "server_ports", db.Set{"state": to}, db.ByID(id).Eq("state", from))
