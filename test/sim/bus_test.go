@@ -24,7 +24,11 @@ func (b wire) Serve(ctx context.Context, topic, host string, h bus.Handler) (fun
 		if b.p.dead.Load() {
 			return nil, fault.Unavailablef("The process is gone.")
 		}
-		return h(ctx, method, decode)
+		out, err := h(ctx, method, decode)
+		if b.p.dead.Load() { // it cannot answer any more
+			return nil, fault.Unavailablef("The process is gone.")
+		}
+		return out, err
 	}
 	for { // the life before may just be going
 		stop, err := b.Bus.Serve(ctx, topic, host, served)
