@@ -147,8 +147,11 @@ func (n *node) powerOff() error {
 			return err
 		}
 	}
-	// A link that the switch had taken is gone with its namespace.
+	// A link that the switch had taken goes with its namespace.
 	for _, net := range n.networks {
+		if err := host.DeleteLink(n.site.bridges, n.peer(net)); err != nil {
+			return err
+		}
 		if err := n.plug(net); err != nil {
 			return err
 		}
