@@ -7,7 +7,7 @@ LISTEN ?= 127.0.0.1:5000
 GUEST := .cache/guest.qcow2
 export CGO_ENABLED ?= 0
 
-.PHONY: help build test test-unit test-db test-brokers e2e crash-matrix chaos lint fmt golden guest demo clean-demo bench docs fuzz sim clean
+.PHONY: help build test test-unit test-engines test-db test-brokers e2e crash-matrix chaos lint fmt golden guest demo clean-demo bench docs fuzz sim clean
 
 help:
 	@awk '/^# doc:/{d=substr($$0,8)} /^[a-z][a-z-]*:/{if(d){split($$1,t,":");printf "  %-12s %s\n",t[1],d;d=""}}' $(MAKEFILE_LIST)
@@ -16,13 +16,18 @@ help:
 build:
 	$(GO) build -trimpath -o bin/tropo ./cmd/tropo
 
-# doc: install what the tests need and run all of them: unit, services on three databases, end to end
-test: lint test-unit e2e
+# doc: install what the tests need and run them: unit, services on three databases, end to end
+test: lint test-unit test-engines e2e
 
 # doc: unit and service tests with the race detector; what is about SQL on SQLite, PostgreSQL and MariaDB
 test-unit:
 	./deploy/packages.sh run guest test
 	CGO_ENABLED=1 $(GO) run ./test/dbserver -- $(GO) test -race -timeout 20m ./...
+
+# doc: every test of identity and placement on PostgreSQL, then on MariaDB
+test-engines:
+	./deploy/packages.sh test
+	for e in postgres mysql; do TROPO_TEST_ENGINE=$$e $(GO) run ./test/dbserver -- $(GO) test -count=1 -timeout 20m ./identity/... ./placement/... || exit 1; done
 
 # doc: every test of the services on PostgreSQL, then on MariaDB
 test-db:
