@@ -22,7 +22,7 @@ test: lint test-unit test-engines e2e
 # doc: unit and service tests with the race detector; what is about SQL on SQLite, PostgreSQL and MariaDB
 test-unit:
 	./deploy/packages.sh run guest test
-	CGO_ENABLED=1 $(GO) run ./test/dbserver -- $(GO) test -race -timeout 20m ./...
+	CGO_ENABLED=1 $(GO) run ./test/dbserver -- $(GO) test -race -timeout 30m ./...
 
 # doc: every test of identity and placement on PostgreSQL, then on MariaDB
 test-engines:
