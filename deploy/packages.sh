@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs from Debian what a part of the Makefile needs: packages.sh SET...
 # Sets: run (a cloud on this machine), guest (the guest image's builder),
-# client (OpenStack's command line), test (the database servers, OpenLDAP and a C
+# client (OpenStack's command line), test (the database servers, OpenLDAP, xmlsec1 and a C
 # compiler for the race detector), brokers (RabbitMQ). Asks apt only for what is missing.
 set -eu
 packages() {
@@ -9,7 +9,7 @@ packages() {
     run) echo openvswitch-switch openvswitch-common ovn-central ovn-host ovn-common qemu-system-x86 qemu-utils iproute2 ethtool nftables util-linux ;;
     guest) grep -v '^#' "$(dirname "$0")/../tools/guestimage/packages.txt" ;;
     client) echo python3-openstackclient openssh-client curl ;;
-    test) echo postgresql mariadb-server slapd gcc libc6-dev tcpdump ;;
+    test) echo postgresql mariadb-server slapd xmlsec1 gcc libc6-dev tcpdump ;;
     brokers) echo rabbitmq-server ;;
     *) echo "packages.sh: no set $1" >&2; exit 2 ;;
   esac
