@@ -138,8 +138,11 @@ func TestTracesLeaveOnlyWithAnEndpoint(t *testing.T) {
 	got := make(chan string, 10)
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.URL.Path }))
 	defer srv.Close()
-	for endpoint, want := range map[string]int{"": 0, srv.URL + "/v1/traces": 1} {
-		tr, err := NewTracing(TracingOptions{Service: "a", Endpoint: endpoint})
+	for _, c := range []struct {
+		endpoint string
+		want     int
+	}{{"", 0}, {srv.URL + "/v1/traces", 1}} {
+		tr, err := NewTracing(TracingOptions{Service: "a", Endpoint: c.endpoint})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,8 +151,8 @@ func TestTracesLeaveOnlyWithAnEndpoint(t *testing.T) {
 		if err := tr.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if len(got) != want {
-			t.Errorf("endpoint %q: %d exports; want %d", endpoint, len(got), want)
+		if len(got) != c.want {
+			t.Errorf("endpoint %q: %d exports; want %d", c.endpoint, len(got), c.want)
 		}
 	}
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
