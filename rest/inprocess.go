@@ -102,7 +102,10 @@ func call(h http.Handler, req *http.Request) (*http.Response, error) {
 	select {
 	case <-w.ready:
 	case <-req.Context().Done():
-		return nil, req.Context().Err()
+	}
+	// Both may be so by now: a caller who has gone gets no answer.
+	if err := req.Context().Err(); err != nil {
+		return nil, err
 	}
 	return w.response(req), nil
 }
