@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/tropocloud/tropo/auth"
+	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/obs"
 	"github.com/tropocloud/tropo/policy"
@@ -118,6 +119,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	start := time.Now()
 	id := obs.NewRequestID()
 	ctx := obs.WithRequestID(obs.Extract(hr.Context(), hr.Header), id)
+	if hr.Method == http.MethodGet || hr.Method == http.MethodHead {
+		ctx = db.ReadSince(ctx, start)
+	}
 	if a.opts.Tracing != nil {
 		ctx = obs.WithTracing(ctx, a.opts.Tracing)
 	}

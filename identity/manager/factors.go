@@ -90,7 +90,7 @@ func (m *Manager) withReceipt(ctx context.Context, p *proof, text string) error 
 	if !r.ExpiresAt.After(m.now()) || r.UserID != p.userID {
 		return unauthenticated("the receipt has expired or is another user's")
 	}
-	_, revoked, err := m.store.TokenState(ctx, []string{"user:" + r.UserID}, r.IssuedAt)
+	revoked, err := m.store.Revoked(ctx, []string{"user:" + r.UserID}, r.IssuedAt)
 	if err != nil {
 		return err
 	}

@@ -8,16 +8,17 @@ import (
 	"github.com/tropocloud/tropo/auth"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/identity"
+	"github.com/tropocloud/tropo/identity/store"
 	"github.com/tropocloud/tropo/identity/token"
 )
 
 // cached is what is known of a token as of a generation.
 type cached struct {
-	generation int64
-	token      *identity.Token
-	id         *auth.Identity
-	keys       []string // of revocations that could match it
-	at         time.Time
+	epoch store.Epoch
+	token *identity.Token
+	id    *auth.Identity
+	keys  []string // of revocations that could match it
+	at    time.Time
 }
 
 // live reports whether a token must be looked into at every use: a directory
@@ -74,9 +75,8 @@ func (m *Manager) SubjectToken(ctx context.Context, text string, allowExpired bo
 	return c.token, nil
 }
 
-// lookup validates a token. One that is remembered costs one query: the
-// generation says whether what is remembered still holds, and the revocations
-// are asked for by key.
+// lookup validates a token. One that is remembered costs one query at most:
+// the epoch says whether what is remembered still holds.
 func (m *Manager) lookup(ctx context.Context, text string, grace time.Duration) (*cached, error) {
 	key := sha256.Sum256([]byte(text))
 	m.mu.Lock()
@@ -86,14 +86,14 @@ func (m *Manager) lookup(ctx context.Context, text string, grace time.Duration) 
 		if err := m.unexpired(c.token.ExpiresAt, grace); err != nil {
 			return nil, err
 		}
-		gen, revoked, err := m.store.TokenState(ctx, c.keys, c.token.IssuedAt)
+		e, err := m.store.EpochSince(ctx)
 		switch {
 		case err != nil:
 			return nil, err
-		case revoked:
-			return nil, unauthenticatedFor(errRevoked)
-		case gen == c.generation && m.now().Sub(c.at) < keep:
+		case e == c.epoch && m.now().Sub(c.at) < keep:
 			return c, nil
+		case e.Generation == c.epoch.Generation && m.now().Sub(c.at) < keep:
+			return m.reconsider(ctx, key, c, e)
 		}
 	}
 	p, err := m.tokens.Read(text)
@@ -112,6 +112,22 @@ func (m *Manager) lookup(ctx context.Context, text string, grace time.Duration) 
 	return c, nil
 }
 
+// reconsider returns what is remembered of a token if no revocation that was
+// made since covers it.
+func (m *Manager) reconsider(ctx context.Context, key [32]byte, c *cached, e store.Epoch) (*cached, error) {
+	revoked, err := m.store.Revoked(ctx, c.keys, c.token.IssuedAt)
+	if err != nil {
+		return nil, err
+	}
+	if revoked {
+		return nil, unauthenticatedFor(errRevoked)
+	}
+	newer := *c
+	newer.epoch = e
+	m.remember(key, &newer)
+	return &newer, nil
+}
+
 func (m *Manager) unexpired(at time.Time, grace time.Duration) error {
 	if !at.Add(grace).After(m.now()) {
 		return unauthenticated("the token has expired")
@@ -121,11 +137,11 @@ func (m *Manager) unexpired(at time.Time, grace time.Duration) error {
 
 // examine finds out what a payload means now and whether it was revoked.
 func (m *Manager) examine(ctx context.Context, p *token.Payload) (*cached, error) {
-	gen, err := m.store.Generation(ctx)
+	e, err := m.store.Epoch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	b, err := m.readBook(ctx, gen)
+	b, err := m.readBook(ctx, e.Generation)
 	if err != nil {
 		return nil, err
 	}
@@ -133,8 +149,8 @@ func (m *Manager) examine(ctx context.Context, p *token.Payload) (*cached, error
 	if err != nil {
 		return nil, err
 	}
-	c := &cached{generation: gen, token: t, keys: revocationKeys(t), id: toIdentity(t), at: m.now()}
-	_, revoked, err := m.store.TokenState(ctx, c.keys, p.IssuedAt)
+	c := &cached{epoch: e, token: t, keys: revocationKeys(t), id: toIdentity(t), at: m.now()}
+	revoked, err := m.store.Revoked(ctx, c.keys, p.IssuedAt)
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +269,7 @@ func (m *Manager) RevokeToken(ctx context.Context, text string, chain bool) erro
 	if chain {
 		r = identity.Revocation{ChainID: identity.Ref(t.ChainID())}
 	}
-	// No generation is raised: revocations are asked for at each use.
+	// No generation is raised: what other tokens mean stays.
 	return m.store.Tx(ctx, func(ctx context.Context) error {
 		m.store.AfterCommit(ctx, func() { m.announce(ctx) })
 		return m.revoke(ctx, r)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"reflect"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tropocloud/tropo/db"
 	"github.com/tropocloud/tropo/fault"
@@ -24,7 +25,8 @@ const MaxList = 10000
 // Store is the database of the service. Resources whose rows need nothing
 // special are Tables.
 type Store struct {
-	db *db.DB
+	db    *db.DB
+	epoch atomic.Pointer[reading] // the last one
 
 	Projects         Table[identity.Project]
 	Users            Table[identity.User]

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/tropocloud/tropo/db"
@@ -26,33 +27,74 @@ func (s *Store) Bump(ctx context.Context) error {
 	return err
 }
 
-type tokenState struct {
-	Generation int64 `db:"number"`
-	Revoked    int64 `db:"revoked"`
+// Epoch says as of when something is known of tokens. It holds while the
+// epoch is the same.
+type Epoch struct {
+	Generation  int64 `db:"number"`  // raised by changes after which a token may mean something else
+	Revocations int64 `db:"revoked"` // how many there ever were
 }
 
-// TokenState returns the generation, and whether a revocation with one of the
-// keys covers a token that was issued at the time. One query, whose cost does
-// not grow with the number of revocations.
-func (s *Store) TokenState(ctx context.Context, keys []string, issued time.Time) (generation int64, revoked bool, err error) {
-	args := make([]any, 0, len(keys)+1)
-	marks := make([]byte, 0, 2*len(keys))
-	for _, k := range keys {
-		marks = append(marks, '?', ',')
-		args = append(args, k)
-	}
-	st, err := db.Get[tokenState](ctx, s.db, "SELECT number, (SELECT COUNT(*) FROM revocations WHERE match_key IN ("+
-		string(marks[:len(marks)-1])+") AND issued_before >= ?) AS revoked FROM generation WHERE id = 1", append(args, issued)...)
+// reading is an epoch and when its reading began.
+type reading struct {
+	epoch Epoch
+	began time.Time
+}
+
+// Epoch returns the epoch of now.
+func (s *Store) Epoch(ctx context.Context) (Epoch, error) {
+	e, err := db.Get[Epoch](ctx, s.db, "SELECT number, revoked FROM generation WHERE id = 1")
 	if err != nil {
-		return 0, false, err
+		return Epoch{}, err
 	}
-	return st.Generation, st.Revoked > 0, nil
+	return *e, nil
+}
+
+// EpochSince is Epoch, but where the context allows an earlier state
+// (db.ReadSince), of the last reading that is late enough.
+func (s *Store) EpochSince(ctx context.Context) (Epoch, error) {
+	since, ok := s.db.Since(ctx)
+	if !ok {
+		return s.Epoch(ctx)
+	}
+	if last := s.epoch.Load(); last != nil && last.began.After(since) {
+		return last.epoch, nil
+	}
+	began := time.Now()
+	e, err := s.Epoch(ctx)
+	if err != nil {
+		return Epoch{}, err
+	}
+	s.epoch.Store(&reading{e, began})
+	return e, nil
+}
+
+// Revoked reports whether a revocation with one of the keys covers a token
+// that was issued at the time. Its cost does not grow with the number of
+// revocations.
+func (s *Store) Revoked(ctx context.Context, keys []string, issued time.Time) (bool, error) {
+	n, err := db.Count(ctx, s.db, "SELECT COUNT(*) FROM revocations WHERE match_key IN ("+
+		strings.Repeat(", ?", len(keys))[2:]+") AND issued_before >= ?", append(anys(keys), issued)...)
+	return n > 0, err
+}
+
+func anys(keys []string) []any {
+	out := make([]any, 0, len(keys)+1)
+	for _, k := range keys {
+		out = append(out, k)
+	}
+	return out
 }
 
 // Revoke stores a revocation.
 func (s *Store) Revoke(ctx context.Context, r *identity.Revocation) error {
 	r.MatchKey = r.Key()
-	return db.Insert(ctx, s.db, "revocations", r)
+	return s.db.Tx(ctx, func(ctx context.Context) error {
+		if err := db.Insert(ctx, s.db, "revocations", r); err != nil {
+			return err
+		}
+		_, err := db.Exec(ctx, s.db, "UPDATE generation SET revoked = revoked + 1 WHERE id = 1")
+		return err
+	})
 }
 
 // Revocations lists those made since a time (zero: all), newest last.
