@@ -28,11 +28,18 @@ type shop struct {
 
 func (s *shop) api(t *testing.T, view *db.DB) *rest.API {
 	t.Helper()
+	return s.holding(t, view, time.Minute)
+}
+
+// holding is a process that keeps its keys for so long when nothing more is
+// heard of it.
+func (s *shop) holding(t *testing.T, view *db.DB, d time.Duration) *rest.API {
+	t.Helper()
 	once, err := rest.NewOnce(context.Background(), view)
 	if err != nil {
 		t.Fatal(err)
 	}
-	once.Hold(300 * time.Millisecond)
+	once.Hold(d)
 	enforcer, err := policy.NewEnforcer([]policy.Rule{{Name: "any", Check: "@"}}, policy.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -215,7 +222,7 @@ func TestKeyOutlivesItsProcess(t *testing.T) {
 			} else {
 				s.after = die
 			}
-			if w := post(s.api(t, view), "member", "k "+when, lamp); w.Code != 503 {
+			if w := post(s.holding(t, view, 300*time.Millisecond), "member", "k "+when, lamp); w.Code != 503 {
 				t.Fatalf("%s: %d %s", when, w.Code, w.Body)
 			}
 			s.before, s.after = nil, nil
