@@ -21,7 +21,7 @@ func TestExclusive(t *testing.T) {
 		run := func(owner string) (stop func()) {
 			ctx, cancel := context.WithCancel(context.Background())
 			ended := make(chan error, 1)
-			o := task.ExclusiveOptions{Name: "test", Owner: owner, Lease: 400 * time.Millisecond, Log: slog.New(slog.DiscardHandler)}
+			o := task.ExclusiveOptions{Name: "test", Owner: owner, Lease: 2 * time.Second, Log: slog.New(slog.DiscardHandler)}
 			go func() {
 				ended <- task.Exclusive(ctx, d, o, func(ctx context.Context) error {
 					if n := working.Add(1); n != 1 {
@@ -61,7 +61,7 @@ func TestExclusive(t *testing.T) {
 		}
 		// Another has the lease: the work ends, and begins anew when that
 		// one is gone.
-		until := db.Now().Add(time.Second)
+		until := db.Now().Add(3 * time.Second)
 		if _, err := db.Update(t.Context(), d, "leases", db.Set{"owner": "c", "lease_until": until}, db.Where().Eq("name", "work:test")); err != nil {
 			t.Fatal(err)
 		}
