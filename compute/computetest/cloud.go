@@ -259,10 +259,13 @@ func (c *Cloud) Ready() {
 	})
 }
 
-// Wait polls until ok holds, for at most 20 seconds.
+// patience is how long something may take on a machine that does much else.
+const patience = time.Minute
+
+// Wait polls until ok holds, for at most a minute.
 func (c *Cloud) Wait(what string, ok func() bool) {
 	c.T.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if ok() {
 			return
 		}
@@ -347,7 +350,7 @@ func (c *Cloud) Boot(name string, more m) string {
 func (c *Cloud) Status(id, want string) Answer {
 	c.T.Helper()
 	var last Answer
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		last = c.Call(Admin, "", "GET", "/v2.1/servers/"+id, nil)
 		if last.Get("server", "status") == want && last.Get("server", "OS-EXT-STS:task_state") == nil {
 			return last

@@ -136,7 +136,7 @@ func TestSilentHostIsGivenUp(t *testing.T) {
 // TestDeleteOnDeadHost deletes a server whose host gives no sign of life: it is
 // gone for its owner as soon as the host counts as down.
 func TestDeleteOnDeadHost(t *testing.T) {
-	c := cloud(t, computetest.Options{Hosts: []string{"host1", "host2"}, Config: func(o *compute.Config) { o.DownTime = 2 * time.Second }})
+	c := cloud(t, computetest.Options{Hosts: []string{"host1", "host2"}, Config: func(o *compute.Config) { o.DownTime = 4 * time.Second }})
 	c.Flavor()
 	id := c.Boot("one", nil)
 	c.Status(id, "ACTIVE")
