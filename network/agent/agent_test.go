@@ -364,7 +364,7 @@ func TestPortEventsAreNotLost(t *testing.T) {
 // until waits for a condition that other goroutines bring about.
 func until(t *testing.T, f func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !f() {

@@ -112,7 +112,7 @@ func TestDoctorWaitsForTheAgent(t *testing.T) {
 }
 
 func (l *lab) doctor(a *agent.Agent) *doctor.Engine {
-	e := doctor.New(doctor.Options{Pause: 10 * time.Millisecond, Settle: 5 * time.Second})
+	e := doctor.New(doctor.Options{Pause: 10 * time.Millisecond, Settle: 30 * time.Second})
 	e.Add(l.m.Checks()...)
 	e.Add(a.Checks()...)
 	return e
