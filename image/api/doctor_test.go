@@ -63,7 +63,7 @@ func TestDoctor(t *testing.T) {
 			s := openWith(t, d, data, newService(t, dbtest.New(t), nil).manager.Config(), t.Context(), task.Options{Owner: "here"})
 			path := s.make(object{"disk_format": "raw"})
 			s.want(204, "alice", "PUT", path+"/file", bytes.NewReader(random(5000)))
-			e := doctor.New(doctor.Options{Pause: 10 * time.Millisecond, Settle: 5 * time.Second})
+			e := doctor.New(doctor.Options{Pause: 10 * time.Millisecond, Settle: 30 * time.Second})
 			e.Add(s.manager.Checks()...)
 			run := func(heal bool) *doctor.Report {
 				r, err := e.Run(t.Context(), heal)
