@@ -288,7 +288,7 @@ func (s *suite) timeout() {
 		return nil, nil
 	})
 	defer close(release)
-	ctx, cancel := context.WithTimeout(s.ctx, 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(s.ctx, time.Second) // enough to reach the handler
 	defer cancel()
 	err := s.client.Call(ctx, bus.Target{Topic: "t"}, "m", nil, nil)
 	s.kind(err, fault.Unavailable)
