@@ -16,7 +16,8 @@ type ExternalEvent struct {
 }
 
 // ExternalEvents takes what other services tell; each event gets its code. It
-// only nudges: what changed is read from the other service.
+// only nudges: what changed is read from the other service. A server without a
+// host takes none, unless it is shelved: it keeps its ports.
 func (m *Manager) ExternalEvents(ctx context.Context, events []ExternalEvent) error {
 	refresh := map[string]bool{}
 	for i := range events {
@@ -29,7 +30,7 @@ func (m *Manager) ExternalEvents(ctx context.Context, events []ExternalEvent) er
 		if err != nil {
 			return err
 		}
-		if e.Code = 200; s.Host == "" {
+		if e.Code = 200; s.Host == "" && s.VMState != compute.StateShelvedOffloaded {
 			e.Code, e.Status = 422, "failed"
 			continue
 		}

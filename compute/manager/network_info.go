@@ -145,6 +145,13 @@ func (m *Manager) portVanished(ctx context.Context, serverID string, r *compute.
 	return err
 }
 
+// keepsPorts are the states in which a server has ports: those of a shelved one
+// wait for it.
+var keepsPorts = []string{
+	string(compute.StateActive), string(compute.StateStopped), string(compute.StatePaused), string(compute.StateSuspended),
+	string(compute.StateResized), string(compute.StateRescued), string(compute.StateSoftDeleted), string(compute.StateShelvedOffloaded), string(compute.StateError),
+}
+
 // healBatch is how many servers one run of healPorts looks at.
 const healBatch = 20
 
@@ -152,8 +159,7 @@ const healBatch = 20
 // changes in the network service is told by its events; this mends lost ones.
 func (m *Manager) healPorts(ctx context.Context) error {
 	list, err := m.store.Servers(ctx, store.ServerFilter{
-		VMStates: []string{string(compute.StateActive), string(compute.StateStopped), string(compute.StatePaused), string(compute.StateSuspended)},
-		AfterID:  m.healed, Page: db.Page{Limit: healBatch, Sort: []db.Sort{{Column: "id"}}},
+		VMStates: keepsPorts, AfterID: m.healed, Page: db.Page{Limit: healBatch, Sort: []db.Sort{{Column: "id"}}},
 	})
 	if err != nil {
 		return err
