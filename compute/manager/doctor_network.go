@@ -109,10 +109,10 @@ func (m *Manager) findPortOrphans(ctx context.Context, l *doctor.Look) error {
 	}
 	known := map[string]bool{}
 	for i := range x.rows {
-		known[x.rows[i].PortID] = true
+		known[x.rows[i].ServerID+"/"+x.rows[i].PortID] = true
 	}
 	for _, d := range x.ports {
-		if !strings.HasPrefix(d.Owner, "compute:") || known[d.ID] || w.busy[d.DeviceID] {
+		if !strings.HasPrefix(d.Owner, "compute:") || known[d.DeviceID+"/"+d.ID] || w.busy[d.DeviceID] {
 			continue
 		}
 		s := w.byID[d.DeviceID]
@@ -178,7 +178,8 @@ func (m *Manager) healPortOrphan(ctx context.Context, f doctor.Finding) error {
 	if err != nil {
 		return err
 	}
-	if id, err := m.store.ServerOfPort(ctx, f.ID); err != nil || id != "" {
+	rows, err := m.store.ServerPorts(ctx, out.Port.DeviceID)
+	if err != nil || slices.ContainsFunc(rows, func(r compute.Port) bool { return r.PortID == f.ID }) {
 		return err
 	}
 	active, err := m.tasks.Active(ctx, out.Port.DeviceID)

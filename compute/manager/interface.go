@@ -361,6 +361,7 @@ func (m *Manager) detachFailed(ctx context.Context, st *interfaceState, cause er
 }
 
 // Interfaces lists a server's interfaces as the network service sees them now.
+// A port that the server has not got is none: it may have become another's.
 func (m *Manager) Interfaces(ctx context.Context, s *compute.Server) ([]compute.Port, error) {
 	if err := m.refreshPorts(ctx, s.ID); err != nil {
 		return nil, err
@@ -371,7 +372,7 @@ func (m *Manager) Interfaces(ctx context.Context, s *compute.Server) ([]compute.
 	}
 	out := []compute.Port{}
 	for _, r := range rows {
-		if r.PortID != "" {
+		if r.State != compute.PortWanted {
 			out = append(out, r)
 		}
 	}

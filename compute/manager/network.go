@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -33,6 +34,7 @@ type portDoc struct {
 	Status   string `json:"status"`
 	DeviceID string `json:"device_id"`
 	Owner    string `json:"device_owner"`
+	Revision int    `json:"revision_number"`
 	FixedIPs []struct {
 		Subnet string `json:"subnet_id"`
 		IP     string `json:"ip_address"`
@@ -293,11 +295,39 @@ func (m *Manager) ensurePort(ctx context.Context, p *peer, s *compute.Server, ro
 			return nil, portFault(err)
 		}
 		row.PortID = out.Port.ID
-	} else if err := p.do(ctx, http.MethodPut, "ports/"+segment(row.PortID), doc{"port": bind}, &out); err != nil {
-		return nil, portFault(err)
+	} else {
+		header, err := m.mayTake(ctx, p, s, row)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.doWith(ctx, http.MethodPut, "ports/"+segment(row.PortID), doc{"port": bind}, &out, header); err != nil {
+			return nil, portFault(err)
+		}
 	}
 	taken[row.PortID] = true
 	return &out.Port, nil
+}
+
+// mayTake makes sure that nothing else has a port that was given to a server:
+// two servers may have been asked for with it at once, and the first to bind it
+// gets it. The header has the binding refused where the port changed meanwhile.
+func (m *Manager) mayTake(ctx context.Context, p *peer, s *compute.Server, row *compute.Port) (header map[string]string, err error) {
+	if row.Owned || row.State != compute.PortWanted {
+		return nil, nil
+	}
+	var out struct {
+		Port portDoc `json:"port"`
+	}
+	if err := p.get(ctx, "ports/"+segment(row.PortID), &out); err != nil {
+		return nil, portFault(err)
+	}
+	if d := out.Port.DeviceID; d != "" && d != s.ID {
+		return nil, fault.Conflictf("Port %s is still in use.", row.PortID)
+	}
+	if out.Port.Revision == 0 {
+		return nil, nil // the network service does not count changes
+	}
+	return map[string]string{"If-Match": fmt.Sprintf("revision_number=%d", out.Port.Revision)}, nil
 }
 
 func wantedAddress(d *portDoc, ip string) bool {
@@ -313,8 +343,12 @@ func wantedAddress(d *portDoc, ip string) bool {
 }
 
 // portFault keeps a refusal's words, which name nothing of the infrastructure,
-// and makes anything unclear a fault of the network.
+// and makes anything unclear a fault of the network. A port that has just been
+// changed by somebody else is looked at again.
 func portFault(err error) error {
+	if fault.Is(err, fault.Precondition) {
+		return fault.Wrap(fault.Unavailable, err, "The port was changed meanwhile.")
+	}
 	if f, ok := fault.As(err); ok && f.Kind != fault.Internal {
 		return err
 	}

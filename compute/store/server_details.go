@@ -205,12 +205,3 @@ func (s *Store) DeletePort(ctx context.Context, id string) error {
 func (s *Store) NextPosition(ctx context.Context, serverID string) (int, error) {
 	return db.Count(ctx, s.db, "SELECT COALESCE(MAX(position), -1) + 1 FROM server_ports WHERE server_id = ?", serverID)
 }
-
-// ServerOfPort returns the id of the server that has a port, or "".
-func (s *Store) ServerOfPort(ctx context.Context, portID string) (string, error) {
-	ids, err := db.Select[string](ctx, s.db, "SELECT server_id FROM server_ports WHERE port_id = ?", portID)
-	if err != nil || len(ids) == 0 {
-		return "", err
-	}
-	return ids[0], nil
-}

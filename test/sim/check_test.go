@@ -175,7 +175,7 @@ func (w *world) guestsAtRest(f *finding, servers map[string]*serverRow) {
 }
 
 func (w *world) portsAtRest(f *finding, servers map[string]*serverRow) {
-	mine := map[string]portRow{}
+	mine, named := map[string]portRow{}, map[string]bool{} // attached ports; those of any row, with its server
 	per := map[string][]string{}
 	for _, p := range rowsOf[portRow](w, "compute", "SELECT id, server_id, port_id, state, owned FROM server_ports") {
 		s := servers[p.Server]
@@ -186,14 +186,13 @@ func (w *world) portsAtRest(f *finding, servers map[string]*serverRow) {
 		if p.State != string(compute.PortAttached) && s.VM != "error" && s.VM != "shelved_offloaded" {
 			f.add("port row %s of server %s (%s) is %s", p.ID, p.Server, s.VM, p.State)
 		}
-		if p.Port != "" {
-			if other, ok := mine[p.Port]; ok && other.State == string(compute.PortAttached) && p.State == string(compute.PortAttached) {
+		named[p.Server+" "+p.Port] = true
+		if p.State == string(compute.PortAttached) {
+			if other, ok := mine[p.Port]; ok {
 				f.add("port %s is attached twice: to %s and %s", p.Port, other.Server, p.Server)
 			}
 			mine[p.Port] = p
-			if p.State == string(compute.PortAttached) {
-				per[p.Server] = append(per[p.Server], p.Port)
-			}
+			per[p.Server] = append(per[p.Server], p.Port)
 		}
 	}
 	there := map[string]netPort{}
@@ -205,11 +204,10 @@ func (w *world) portsAtRest(f *finding, servers map[string]*serverRow) {
 		if !strings.HasPrefix(n.Owner, "compute:") {
 			continue
 		}
-		row, ok := mine[n.ID]
 		switch {
 		case servers[n.Device] == nil:
 			f.add("port %s is of the server %s, which is not there", n.ID, n.Device)
-		case !ok || row.Server != n.Device:
+		case !named[n.Device+" "+n.ID]:
 			f.add("port %s is of the server %s (%s), which knows nothing of it", n.ID, n.Device, servers[n.Device].VM)
 		}
 	}
@@ -217,7 +215,6 @@ func (w *world) portsAtRest(f *finding, servers map[string]*serverRow) {
 		s := servers[p.Server]
 		n, ok := there[p.Port]
 		switch {
-		case p.State != string(compute.PortAttached):
 		case !ok:
 			f.add("server %s (%s) has the port %s, which is not there", p.Server, s.VM, p.Port)
 		case n.Device != p.Server || n.Host != s.Host && s.VM != "shelved_offloaded":
