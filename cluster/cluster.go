@@ -80,6 +80,18 @@ func (n Node) StorageAddress() netip.Addr {
 	return n.Management
 }
 
+// Addresses are a node's, each once and in one form: ::ffff:10.0.0.1 is
+// 10.0.0.1 to whoever checks a certificate.
+func (n Node) Addresses() []netip.Addr {
+	var out []netip.Addr
+	for _, a := range []netip.Addr{n.Management, n.Storage, n.Service} {
+		if a = a.Unmap(); a.IsValid() && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
 // Files are the paths of a node's certificate and of the authority that signs
 // all nodes' certificates, PEM each.
 type Files struct{ CA, Cert, Key string }

@@ -146,7 +146,7 @@ func (m *Manager) fits(ctx context.Context, file string) (bool, error) {
 	if err != nil || c.CheckSignatureFrom(m.ca.Certificate) != nil || c.Subject.CommonName != m.o.Self.Name || m.now().After(pki.RenewAt(c)) {
 		return false, nil //nolint:nilerr // what cannot be read is made anew
 	}
-	for _, want := range addresses(m.o.Self) {
+	for _, want := range m.o.Self.Addresses() {
 		if !slices.ContainsFunc(c.IPAddresses, func(ip net.IP) bool { a, _ := netip.AddrFromSlice(ip); return a.Unmap() == want.Unmap() }) {
 			return false, nil
 		}
@@ -167,7 +167,7 @@ func (m *Manager) sign(ctx context.Context, csr *x509.CertificateRequest, n clus
 	if n.Has(cluster.Control) {
 		names = append(names, cluster.AnyControl)
 	}
-	c, text, err := m.ca.Sign(csr, n.Name, names, addresses(n), m.now())
+	c, text, err := m.ca.Sign(csr, n.Name, names, n.Addresses(), m.now())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -175,16 +175,4 @@ func (m *Manager) sign(ctx context.Context, csr *x509.CertificateRequest, n clus
 		return nil, nil, err
 	}
 	return c, text, m.store.KeepCertificates(ctx, n.Name, keepCertificates)
-}
-
-// addresses are a node's, each once and in one form: ::ffff:10.0.0.1 is
-// 10.0.0.1 to whoever checks a certificate.
-func addresses(n cluster.Node) []netip.Addr {
-	var out []netip.Addr
-	for _, a := range []netip.Addr{n.Management, n.Storage, n.Service} {
-		if a = a.Unmap(); a.IsValid() && !slices.Contains(out, a) {
-			out = append(out, a)
-		}
-	}
-	return out
 }

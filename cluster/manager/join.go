@@ -149,7 +149,8 @@ func (m *Manager) enrol(ctx context.Context, n cluster.Node, token string, csr *
 }
 
 // addressFree refuses addresses of other nodes, whichever of theirs they are:
-// the certificate is for all of the node's.
+// the certificate is for all of the node's. It tells whose they are; of two
+// that join at the same moment the store takes one.
 func (m *Manager) addressFree(ctx context.Context, n cluster.Node) error {
 	all, err := m.store.Nodes(ctx)
 	if err != nil {
@@ -162,8 +163,8 @@ func (m *Manager) addressFree(ctx context.Context, n cluster.Node) error {
 		if strings.EqualFold(o.Name, n.Name) {
 			return fault.Conflictf("The node %s is part of the cloud: choose a name that differs in more than the case of its letters.", o.Name)
 		}
-		for _, a := range addresses(n) {
-			if slices.Contains(addresses(o), a) {
+		for _, a := range n.Addresses() {
+			if slices.Contains(o.Addresses(), a) {
 				return fault.Conflictf("The node %s has the address %s: give this one another with --address, --storage-address or --service-address.", o.Name, a)
 			}
 		}

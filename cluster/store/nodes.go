@@ -102,23 +102,35 @@ func (s *Store) Node(ctx context.Context, name string) (*Enrolled, error) {
 	return &n, nil
 }
 
-// CreateNode adds a node; a name that is taken is fault.Conflict.
+// CreateNode adds a node; a name or an address that another node of the cloud
+// has is fault.Conflict.
 func (s *Store) CreateNode(ctx context.Context, n Enrolled) error {
-	err := db.Insert(ctx, s.db, "nodes", rowOf(n))
-	if db.IsUnique(err) {
-		return fault.Wrap(fault.Conflict, err, "A node with the name %s is part of the cloud.", n.Name)
-	}
-	return err
+	return s.db.Tx(ctx, func(ctx context.Context) error {
+		err := db.Insert(ctx, s.db, "nodes", rowOf(n))
+		if db.IsUnique(err) {
+			return fault.Wrap(fault.Conflict, err, "A node with the name %s is part of the cloud.", n.Name)
+		}
+		if err != nil {
+			return err
+		}
+		return s.take(ctx, n.Node)
+	})
 }
 
-// UpdateNode changes a node's place in the cloud.
+// UpdateNode changes the place in the cloud of a node that is (again) part of
+// it; an address that another node has is fault.Conflict.
 func (s *Store) UpdateNode(ctx context.Context, n Enrolled) error {
 	r := rowOf(n)
-	_, err := db.Update(ctx, s.db, "nodes", db.Set{
-		"roles": r.Roles, "management": r.Management, "storage_address": r.Storage, "service_address": r.Service, "version": r.Version,
-		"token_id": r.TokenID, "key_digest": r.KeyDigest, "joined_at": r.Joined, "seen_at": r.Seen, "revoked": r.Revoked,
-	}, db.Where().Eq("name", n.Name))
-	return err
+	return s.db.Tx(ctx, func(ctx context.Context) error {
+		_, err := db.Update(ctx, s.db, "nodes", db.Set{
+			"roles": r.Roles, "management": r.Management, "storage_address": r.Storage, "service_address": r.Service, "version": r.Version,
+			"token_id": r.TokenID, "key_digest": r.KeyDigest, "joined_at": r.Joined, "seen_at": r.Seen, "revoked": r.Revoked,
+		}, db.Where().Eq("name", n.Name))
+		if err != nil {
+			return err
+		}
+		return s.take(ctx, n.Node)
+	})
 }
 
 // Seen notes a node's heartbeat. A node that is not (or no longer) of the
@@ -131,8 +143,8 @@ func (s *Store) Seen(ctx context.Context, name, version string, at time.Time) er
 	return err
 }
 
-// Revoke removes a node from the cloud: its certificates are gone. It may be
-// repeated; an unknown name is fault.NotFound.
+// Revoke removes a node from the cloud: its certificates are gone, its
+// addresses are free for others. It may be repeated; an unknown name is fault.NotFound.
 func (s *Store) Revoke(ctx context.Context, name string) error {
 	return s.db.Tx(ctx, func(ctx context.Context) error {
 		n, err := db.Update(ctx, s.db, "nodes", db.Set{"revoked": true, "key_digest": "", "token_id": ""}, db.Where().Eq("name", name))
@@ -141,6 +153,9 @@ func (s *Store) Revoke(ctx context.Context, name string) error {
 		}
 		if n == 0 {
 			return fault.Missing("Node", name)
+		}
+		if err := s.leave(ctx, name); err != nil {
+			return err
 		}
 		_, err = db.Exec(ctx, s.db, "DELETE FROM certificates WHERE node = ?", name)
 		return err

@@ -3,6 +3,7 @@ package store_test
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,11 +25,12 @@ func open(t *testing.T, d *db.DB) *store.Store {
 	return s
 }
 
+// enrolled is a node whose addresses end with its name, a hexadecimal digit.
 func enrolled(name string) store.Enrolled {
 	now := db.Now()
 	return store.Enrolled{Node: cluster.Node{
-		Name: name, Roles: []cluster.Role{cluster.Compute, cluster.Network}, Management: netip.MustParseAddr("10.0.0.1"),
-		Service: netip.MustParseAddr("fd00::1"), Joined: now, Seen: now,
+		Name: name, Roles: []cluster.Role{cluster.Compute, cluster.Network}, Management: netip.MustParseAddr("fd01::" + name),
+		Service: netip.MustParseAddr("fd00::" + name), Joined: now, Seen: now,
 	}, TokenID: "t", KeyDigest: "k"}
 }
 
@@ -44,7 +46,7 @@ func TestNodes(t *testing.T) {
 			t.Errorf("twice: %v", err)
 		}
 		n, err := s.Node(ctx, "a")
-		if err != nil || !n.Has(cluster.Network) || n.Has(cluster.Control) || n.Service != netip.MustParseAddr("fd00::1") || n.Storage.IsValid() || n.KeyDigest != "k" {
+		if err != nil || !n.Has(cluster.Network) || n.Has(cluster.Control) || n.Service != netip.MustParseAddr("fd00::a") || n.Storage.IsValid() || n.KeyDigest != "k" {
 			t.Errorf("%+v, %v", n, err)
 		}
 		later := db.Now().Add(time.Hour)
@@ -74,6 +76,75 @@ func TestNodes(t *testing.T) {
 			if !fault.Is(err, fault.NotFound) {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// TestAddressesAreTakenOnce: nothing but the store keeps two requests, worked on
+// at the same moment, from giving out an address twice.
+func TestAddressesAreTakenOnce(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s, ctx := open(t, d), t.Context()
+		var won atomic.Int32
+		var wg sync.WaitGroup
+		for _, name := range []string{"1", "2", "3", "4", "5", "6"} {
+			wg.Go(func() {
+				n := enrolled(name)
+				n.Management = netip.MustParseAddr("10.0.0.9")
+				switch err := s.CreateNode(ctx, n); {
+				case err == nil:
+					won.Add(1)
+				case !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "10.0.0.9"):
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if won.Load() != 1 {
+			t.Errorf("%d nodes got one address", won.Load())
+		}
+		list, err := s.Nodes(ctx)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		mapped := enrolled("a")
+		mapped.Storage = netip.MustParseAddr("::ffff:10.0.0.9")
+		if err := s.CreateNode(ctx, mapped); !fault.Is(err, fault.Conflict) {
+			t.Errorf("the address in another form: %v", err)
+		}
+		bare := cluster.Node{Roles: cluster.Roles(), Joined: db.Now(), Seen: db.Now()}
+		for _, name := range []string{"b", "c"} {
+			if bare.Name = name; s.CreateNode(ctx, store.Enrolled{Node: bare}) != nil {
+				t.Errorf("%s, of no address, was refused", name)
+			}
+		}
+		bare.Name = "B"
+		if err := s.CreateNode(ctx, store.Enrolled{Node: bare}); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "case") {
+			t.Errorf("a name in other letters: %v", err)
+		}
+		// What a node gives up, and what one that was removed had, is free.
+		first := store.Enrolled{Node: list[0]}
+		if err := s.UpdateNode(ctx, first); err != nil {
+			t.Errorf("as it is: %v", err)
+		}
+		first.Service = netip.MustParseAddr("fd00::f")
+		if err := s.UpdateNode(ctx, first); err != nil {
+			t.Error(err)
+		}
+		moved := enrolled("d")
+		moved.Service = list[0].Service
+		if err := s.CreateNode(ctx, moved); err != nil {
+			t.Errorf("an address that was given up: %v", err)
+		}
+		moved.Management = list[0].Management
+		if err := s.UpdateNode(ctx, moved); !fault.Is(err, fault.Conflict) {
+			t.Errorf("a move to another's address: %v", err)
+		}
+		if err := s.Revoke(ctx, first.Name); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.UpdateNode(ctx, moved); err != nil {
+			t.Errorf("an address of a removed node: %v", err)
 		}
 	})
 }
