@@ -85,6 +85,17 @@ func (e *exactly) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteTo implements io.WriterTo: a file goes to a socket within the kernel
+// (sendfile), which only its own type allows.
+func (e *exactly) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.Copy(w, e.ReadCloser)
+	e.left -= n
+	if err == nil && e.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
 func unsatisfiable(size int64) *rest.Response {
 	_, page := rest.GlanceErrors{}.Document(fault.Invalidf("The byte range is not within the image's %d bytes.", size), http.StatusRequestedRangeNotSatisfiable, "")
 	return &rest.Response{

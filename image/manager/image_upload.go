@@ -158,7 +158,10 @@ func (s *summary) contentMD5() string {
 // It stops at the first byte that shows the image to be unsafe, or too large.
 func (m *Manager) digest(ctx context.Context, i *image.Image, r io.Reader, limit int64) (*summary, error) {
 	inspector := diskimage.NewInspector()
-	sums := []hash.Hash{md5.New(), sha512.New()} //nolint:gosec // see the import
+	sha := sha512.New()
+	sum := md5.New() //nolint:gosec // see the import
+	beside := newBeside(sum)
+	defer beside.end()
 	s := &summary{}
 	buf := make([]byte, 256<<10)
 	for {
@@ -170,10 +173,11 @@ func (m *Manager) digest(ctx context.Context, i *image.Image, r io.Reader, limit
 		if s.size > limit {
 			return nil, tooLarge(limit)
 		}
-		for _, h := range sums {
-			_, _ = h.Write(buf[:n]) // hashes do not fail
-		}
-		if _, ierr := inspector.Write(buf[:n]); ierr != nil {
+		beside.start(buf[:n])
+		_, _ = sha.Write(buf[:n]) // hashes do not fail
+		_, ierr := inspector.Write(buf[:n])
+		beside.wait()
+		if ierr != nil {
 			return nil, refusal(ierr)
 		}
 		if errors.Is(err, io.EOF) {
@@ -183,7 +187,7 @@ func (m *Manager) digest(ctx context.Context, i *image.Image, r io.Reader, limit
 			return nil, fault.Wrap(fault.Invalid, err, "The data ended early: the connection or the image store broke.")
 		}
 	}
-	s.md5, s.sha512 = hex.EncodeToString(sums[0].Sum(nil)), hex.EncodeToString(sums[1].Sum(nil))
+	s.md5, s.sha512 = hex.EncodeToString(sum.Sum(nil)), hex.EncodeToString(sha.Sum(nil))
 	found, err := inspector.Finish()
 	if err == nil {
 		err = m.match(found, i.Format())
@@ -191,6 +195,29 @@ func (m *Manager) digest(ctx context.Context, i *image.Image, r io.Reader, limit
 	s.found, s.verified = found, refusal(err)
 	return s, nil
 }
+
+// beside is a hash that takes its data on another processor.
+type beside struct {
+	in   chan []byte
+	done chan struct{}
+}
+
+func newBeside(h hash.Hash) *beside {
+	b := &beside{in: make(chan []byte), done: make(chan struct{}, 1)}
+	go func() {
+		for p := range b.in {
+			_, _ = h.Write(p)
+			b.done <- struct{}{}
+		}
+	}()
+	return b
+}
+
+// start has the hash read p; each start is followed by a wait, until whose end
+// p must stay as it is.
+func (b *beside) start(p []byte) { b.in <- p }
+func (b *beside) wait()          { <-b.done }
+func (b *beside) end()           { close(b.in) }
 
 // match compares the content with the declared format. Content that is no
 // known format may bear the labels of formats whose readers would refuse it.

@@ -75,13 +75,17 @@ func (d *Driver) Open(_ context.Context, key string, offset, length int64) (io.R
 	if length < 0 {
 		return f, nil
 	}
-	return &section{Reader: io.LimitReader(f, length), Closer: f}, nil
+	return &section{LimitedReader: io.LimitedReader{R: f, N: length}, Closer: f}, nil
 }
 
 type section struct {
-	io.Reader
+	io.LimitedReader
 	io.Closer
 }
+
+// WriteTo implements io.WriterTo: net/http knows a limited file, and hands it
+// to the kernel.
+func (s *section) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, &s.LimitedReader) }
 
 // Delete implements driver.Driver.
 func (d *Driver) Delete(_ context.Context, key string) error {
