@@ -80,7 +80,8 @@ func endProcess(ctx context.Context, state *State, progress func(string)) (*host
 	}
 }
 
-// endGuests ends every guest and unplugs it; its disks stay.
+// endGuests ends every guest; its disks stay. What it was plugged into goes with
+// the network's daemons, which may have ended long ago (with the machine, say).
 func endGuests(ctx context.Context, state *State, d *daemons.Daemons, log *slog.Logger, progress func(string)) error {
 	// Nothing is started here, so what the machine can do does not matter.
 	q, err := qemu.New(ctx, qemuConfig(state, d, "tcg", log))
@@ -94,7 +95,7 @@ func endGuests(ctx context.Context, state *State, d *daemons.Daemons, log *slog.
 	}
 	for _, g := range guests {
 		progress("guest " + g.ID + " ends")
-		if err := q.Destroy(ctx, g.ID, true); err != nil {
+		if err := q.End(ctx, g.ID); err != nil {
 			return fmt.Errorf("end guest %s: %w", g.ID, err)
 		}
 	}

@@ -27,10 +27,7 @@ func (d *QEMU) Destroy(ctx context.Context, id string, keepDisks bool) error {
 		return err
 	}
 	if keepDisks {
-		if err := os.Remove(g.path(memoryFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return internal(err, "The server's saved memory could not be removed.")
-		}
-		return nil
+		return g.forgetMemory()
 	}
 	if err := os.RemoveAll(g.dir); err != nil {
 		return internal(err, "The server's disks could not be removed.")
@@ -41,6 +38,32 @@ func (d *QEMU) Destroy(ctx context.Context, id string, keepDisks bool) error {
 	d.mu.Lock()
 	delete(d.guests, id)
 	d.mu.Unlock()
+	return nil
+}
+
+// End ends a guest as Destroy does, keeps its disks, and leaves its interfaces to
+// the caller, who removes the switch and all its taps after it: it needs no
+// switch that runs. It may be repeated.
+func (d *QEMU) End(ctx context.Context, id string) error {
+	if !driver.ValidID(id) {
+		return nil // no guest has such an id
+	}
+	d.guest(id).preempt()
+	g, ctx, done, err := d.hold(ctx, id, true)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := d.kill(ctx, g); err != nil {
+		return err
+	}
+	return g.forgetMemory()
+}
+
+func (g *guest) forgetMemory() error {
+	if err := os.Remove(g.path(memoryFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return internal(err, "The server's saved memory could not be removed.")
+	}
 	return nil
 }
 
