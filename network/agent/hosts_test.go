@@ -91,6 +91,51 @@ func TestBindingNeedsALivingHost(t *testing.T) {
 	}
 }
 
+// TestPhysicalNetworksOfAHostThatIsNotUpYet: networks can be made on what a host
+// told with its first report, but it counts as down and holds no gateways until
+// its controller speaks with the database.
+func TestPhysicalNetworksOfAHostThatIsNotUpYet(t *testing.T) {
+	l := newLab(t)
+	plane := l.m.Dataplane()
+	plane.PhysicalNetworks = nil // they are on other machines
+	l.m = must[*manager.Manager](t)(manager.New(t.Context(), manager.Options{
+		Store: l.store, Config: l.m.Config(), Dataplane: plane, Log: slog.New(slog.DiscardHandler),
+	}))
+	flat := map[string]any{"provider:network_type": "flat", "provider:physical_network": "wire", "admin_state_up": true}
+	if _, err := l.m.CreateNetwork(t.Context(), change(t, flat)); err == nil {
+		t.Fatal("a network on a wire that nobody has was made")
+	}
+	r := network.HostReport{Host: "h1", Gateway: true, VIFType: "ovs", Bridge: "br-int", PhysicalNetworks: []string{"wire"}}
+	for range 2 {
+		must[network.HostOrders](t)(l.m.Report(t.Context(), r))
+	}
+	n := must[*network.Network](t)(l.m.CreateNetwork(t.Context(), change(t, flat)))
+	p := must[*network.Port](t)(l.m.CreatePort(t.Context(), change(t, map[string]any{"network_id": n.ID, "admin_state_up": true})))
+	if list := l.agents(); len(list) != 1 || l.m.Alive(&list[0]) {
+		t.Errorf("agents %+v", list)
+	}
+	if hosts := must[[]string](t)(l.store.GatewayHosts(t.Context())); len(hosts) != 0 {
+		t.Errorf("gateways may be on %v", hosts)
+	}
+	if b := l.bind(p.ID, "h1"); b.VIFType != "binding_failed" {
+		t.Errorf("before the host is up: %s", b.VIFType)
+	}
+	r.Connected = true
+	must[network.HostOrders](t)(l.m.Report(t.Context(), r))
+	if list := l.agents(); len(list) != 1 || !l.m.Alive(&list[0]) || list[0].AgentType != network.AgentGateway {
+		t.Errorf("agents %+v", list)
+	}
+	if b := l.bind(p.ID, "h1"); b.VIFType != "ovs" {
+		t.Errorf("when the host is up: %s", b.VIFType)
+	}
+	// A controller that is cut off for a while stays what it was.
+	r.Connected = false
+	must[network.HostOrders](t)(l.m.Report(t.Context(), r))
+	if hosts := must[[]string](t)(l.store.GatewayHosts(t.Context())); !slices.Equal(hosts, []string{"h1"}) {
+		t.Errorf("gateways may be on %v", hosts)
+	}
+}
+
 // TestManagersWakeEachOther: the reconciler runs on one control node, and hears
 // of what the others write.
 func TestManagersWakeEachOther(t *testing.T) {

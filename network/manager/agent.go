@@ -30,7 +30,7 @@ func (m *Manager) Heartbeat(ctx context.Context, host string) error {
 
 // Report takes a host's heartbeat and answers what the host shall do. An agent
 // of the host whose part does not work gets no heartbeat, and so counts as
-// down after a while.
+// down after a while; what a host has is known from its first report on.
 func (m *Manager) Report(ctx context.Context, r network.HostReport) (network.HostOrders, error) {
 	if r.Host == "" || len(r.Host) > 255 {
 		return network.HostOrders{}, invalid("'%s' cannot name a host.", r.Host)
@@ -41,12 +41,12 @@ func (m *Manager) Report(ctx context.Context, r network.HostReport) (network.Hos
 			return err
 		}
 		if r.Connected {
-			if err := m.beat(ctx, list, m.controllerAgent(r)); err != nil {
-				return err
-			}
+			err = m.beat(ctx, list, m.controllerAgent(r))
+		} else {
+			err = m.expect(ctx, list, r)
 		}
-		if !r.Metadata {
-			return nil
+		if err != nil || !r.Metadata {
+			return err
 		}
 		a := m.newAgent(r, network.AgentMetadata, metadataBinary)
 		a.Config = network.Map{"metadata_proxy": true}
@@ -56,6 +56,22 @@ func (m *Manager) Report(ctx context.Context, r network.HostReport) (network.Hos
 		return network.HostOrders{}, err
 	}
 	return m.orders(ctx)
+}
+
+// expect notes a host of which nothing was known, whose controller does not speak
+// with the southbound database yet: networks can be made on its physical
+// networks, but it is down and holds no gateways.
+func (m *Manager) expect(ctx context.Context, have []network.Agent, r network.HostReport) error {
+	if slices.ContainsFunc(have, func(a network.Agent) bool { return a.IsController() }) {
+		return nil
+	}
+	a := m.controllerAgent(r)
+	a.AgentType, a.Heartbeat, a.LastSeen = network.AgentController, time.Unix(0, 0).UTC().Format(agentStamp), 0
+	err := store.Insert(ctx, m.store, a)
+	if db.IsUnique(err) {
+		return errAgain
+	}
+	return err
 }
 
 func (m *Manager) newAgent(r network.HostReport, typ, binary string) *network.Agent {
