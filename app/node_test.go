@@ -191,3 +191,70 @@ func TestRepositoriesFollow(t *testing.T) {
 		t.Errorf("a peer without keys emptied ours: %s", got)
 	}
 }
+
+// TestKeysOfSignedTokensAreShared: whatever a node's own tokens are, it has the
+// keys that the others sign with, and does not tell them to drop theirs.
+func TestKeysOfSignedTokensAreShared(t *testing.T) {
+	node := func(provider string) *System {
+		state, err := OpenState(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &System{state: state}
+		c := &s.o.Config.Identity
+		c.Token.Provider = provider
+		c.FernetTokens.KeyRepository, c.Credential.KeyRepository = "fernet-keys", "credential-keys"
+		c.JWTTokens.PrivateKeyRepository, c.JWTTokens.PublicKeyRepository = "jws-keys/private", "jws-keys/public"
+		return s
+	}
+	keys := func(s *System) *cluster.Keys {
+		t.Helper()
+		k, err := s.readKeys()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	signing := node("jws")
+	files := map[string]string{"fernet-keys/0": "f", "jws-keys/private/private.pem": "p", "jws-keys/public/public.pem": "q", "jws-keys/public/old.pem": "o"}
+	for name, text := range files {
+		path := signing.state.Path(name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := keys(signing)
+	for _, provider := range []string{"jws", "fernet"} {
+		s := node(provider)
+		if err := s.writeKeys(all); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range files {
+			if b, err := os.ReadFile(s.state.Path(name)); err != nil || string(b) != text {
+				t.Errorf("%s, with %s: %q, %v", name, provider, b, err)
+			}
+		}
+		if got := keys(s); got.Digest != all.Digest {
+			t.Errorf("with %s the keys differ: %v", provider, got.Files)
+		}
+		if _, err := os.Stat(s.state.Path("credential-keys")); err == nil {
+			t.Error("a folder was made for no keys")
+		}
+	}
+	// A rotation takes the old pair's public key away everywhere.
+	if err := os.Remove(signing.state.Path("jws-keys/public/old.pem")); err != nil {
+		t.Fatal(err)
+	}
+	s := node("fernet")
+	for _, k := range []*cluster.Keys{all, keys(signing)} {
+		if err := s.writeKeys(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(s.state.Path("jws-keys/public/old.pem")); err == nil {
+		t.Error("an old public key is left")
+	}
+}

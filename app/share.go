@@ -53,15 +53,15 @@ func (s *System) shareKeys(_ context.Context, have string) (*cluster.Keys, error
 }
 
 // repositories are identity's key folders by the name under which they travel.
+// Those for signed tokens are among them wherever they are, so that all control
+// nodes have the same before one of them begins to sign.
 func (s *System) repositories() map[string]string {
 	c := s.identityConfig()
 	out := map[string]string{"fernet": c.FernetTokens.KeyRepository, "credential": c.Credential.KeyRepository}
 	if dir := c.FernetReceipts.KeyRepository; dir != "" {
 		out["receipt"] = dir
 	}
-	if c.Token.Provider == "jws" {
-		out["jws-private"], out["jws-public"] = c.JWTTokens.PrivateKeyRepository, c.JWTTokens.PublicKeyRepository
-	}
+	out["jws-private"], out["jws-public"] = c.JWTTokens.PrivateKeyRepository, c.JWTTokens.PublicKeyRepository
 	return out
 }
 
@@ -118,11 +118,7 @@ func (s *System) writeKeys(k *cluster.Keys) error {
 	names := slices.Sorted(maps.Keys(all))
 	slices.Reverse(names) // public keys before the private one that they check
 	for _, name := range names {
-		dir := all[name]
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
-		if err := writeRepository(dir, name+"/", k.Files); err != nil {
+		if err := writeRepository(all[name], name+"/", k.Files); err != nil {
 			return fmt.Errorf("keys of %s: %w", name, err)
 		}
 	}
@@ -142,6 +138,9 @@ func writeRepository(dir, prefix string, files map[string]string) error {
 	}
 	if len(want) == 0 {
 		return nil // the other has no such folder
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
 	lock, err := host.LockDir(dir)
 	if err != nil {
