@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tropocloud/tropo/bus"
+	"github.com/tropocloud/tropo/bus/mailbox"
 	"github.com/tropocloud/tropo/fault"
 )
 
@@ -48,7 +49,7 @@ type topic struct {
 
 type server struct {
 	topic, host string
-	box         *mailbox
+	box         *mailbox.Box
 	unhook      func() bool
 	ready       bool
 	once        sync.Once
@@ -56,7 +57,7 @@ type server struct {
 
 type subscription struct {
 	prefix, pattern string
-	box             *mailbox
+	box             *mailbox.Box
 }
 
 // bound counts who wants an address that several may want.
@@ -104,15 +105,14 @@ func (b *Bus) Serve(ctx context.Context, topicName, host string, h bus.Handler) 
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("bus: serve %s: %w", topicName, err)
 	}
-	s := &server{topic: topicName, host: host, box: newMailbox(ctx, b.opts)}
-	s.box.handler = h
+	s := &server{topic: topicName, host: host, box: mailbox.Serve(ctx, b.opts.box(), h)}
 	if err := b.reserve(s); err != nil {
-		s.box.cancel()
+		s.box.Stop()
 		return nil, err
 	}
 	if err := b.attach(ctx, s); err != nil {
 		b.remove(s)
-		s.box.stop()
+		s.box.Stop()
 		return nil, err
 	}
 	stop := func() {
@@ -208,7 +208,7 @@ func (b *Bus) remove(s *server) {
 func (b *Bus) stop(ctx context.Context, s *server) {
 	b.remove(s)
 	b.unbind(ctx, b.addresses(s)...)
-	s.box.stop()
+	s.box.Stop()
 }
 
 // bind binds a, once for all who want it.
@@ -263,12 +263,11 @@ func Pattern(prefix string) string { return prefix[:strings.LastIndexByte(prefix
 // Subscribe is bus.Bus. While the broker cannot be reached it waits
 // Options.Patience, and then goes on without: events come when it is back.
 func (b *Bus) Subscribe(eventPrefix string, f func(context.Context, bus.Event)) func() {
-	s := &subscription{prefix: eventPrefix, pattern: Pattern(eventPrefix), box: newMailbox(context.Background(), b.opts)}
-	s.box.subscriber = f
+	s := &subscription{prefix: eventPrefix, pattern: Pattern(eventPrefix), box: mailbox.Subscribe(context.Background(), b.opts.box(), f)}
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
-		s.box.cancel()
+		s.box.Stop()
 		return func() {}
 	}
 	b.subs[s] = struct{}{}
@@ -287,7 +286,7 @@ func (b *Bus) unsubscribe(s *subscription, a Address, isBound func() bool) {
 	delete(b.subs, s)
 	closed := b.closed
 	b.mu.Unlock()
-	s.box.stop()
+	s.box.Stop()
 	if isBound() && !closed {
 		ctx, cancel := context.WithTimeout(context.Background(), unbindTimeout)
 		defer cancel()
@@ -296,7 +295,7 @@ func (b *Bus) unsubscribe(s *subscription, a Address, isBound func() bool) {
 }
 
 func (b *Bus) tryBind(s *subscription, a Address) bool {
-	ctx, cancel := context.WithTimeout(s.box.ctx, b.opts.Patience)
+	ctx, cancel := context.WithTimeout(s.box.Context(), b.opts.Patience)
 	defer cancel()
 	return b.bind(ctx, a) == nil
 }
@@ -304,7 +303,7 @@ func (b *Bus) tryBind(s *subscription, a Address) bool {
 // keepBinding binds for a subscription that began without a broker. It ends
 // with the subscription, which Close stops, too.
 func (b *Bus) keepBinding(s *subscription, a Address) bool {
-	for pause := new(Backoff); pause.Wait(s.box.ctx); {
+	for pause := new(Backoff); pause.Wait(s.box.Context()); {
 		if b.tryBind(s, a) {
 			return true
 		}
@@ -341,7 +340,7 @@ func (b *Bus) Close() error {
 		}
 	}
 	for s := range b.subs {
-		stops = append(stops, s.box.stop)
+		stops = append(stops, s.box.Stop)
 	}
 	b.mu.Unlock()
 	for _, stop := range stops {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tropocloud/tropo/bus"
+	"github.com/tropocloud/tropo/bus/mailbox"
 )
 
 // maxHosts bounds the hosts in one answer to "who serves".
@@ -90,27 +91,37 @@ func (b *Bus) take(e *envelope, from string) {
 		b.tell(e, &envelope{Status: statusGone})
 		return
 	}
-	j := &job{m: e.Message, from: from}
+	j := &mailbox.Job{Message: e.Message, From: from}
 	if e.Kind == kindCall {
 		if e.Message.Timeout <= 0 || e.Message.Timeout > bus.CallTimeout {
 			e.Message.Timeout = bus.CallTimeout
 		}
-		j.deadline = time.Now().Add(e.Message.Timeout)
+		j.Deadline = time.Now().Add(e.Message.Timeout)
 		if way := time.Since(e.Sent); way > 0 && way < maxWay {
-			j.deadline = j.deadline.Add(-way)
+			j.Deadline = j.Deadline.Add(-way)
 		}
-		beat := b.beat(e, j.deadline)
-		j.done = func(r *bus.Reply) {
+		beat := b.beat(e, j.Deadline)
+		j.Done = func(r *bus.Reply) {
 			b.reply(e, j, r)
 			beat.stop()
 		}
-		if status := s.box.put(j); status != statusAccepted {
+		if v := s.box.Offer(j); v != mailbox.Accepted {
 			beat.stop()
-			b.tell(e, &envelope{Status: status})
+			b.tell(e, &envelope{Status: statusOf(v)})
 		}
 		return
 	}
-	b.tell(e, &envelope{Status: s.box.put(j)})
+	b.tell(e, &envelope{Status: statusOf(s.box.Offer(j))})
+}
+
+func statusOf(v mailbox.Verdict) string {
+	switch v {
+	case mailbox.Busy:
+		return statusBusy
+	case mailbox.Gone:
+		return statusGone
+	}
+	return statusAccepted
 }
 
 // beat says from time to time that a call is not forgotten.
@@ -145,12 +156,12 @@ func (t *beat) stop() {
 
 // reply sends the outcome of a call. It waits for a connection that is lost,
 // as long as the caller waits.
-func (b *Bus) reply(e *envelope, j *job, r *bus.Reply) {
+func (b *Bus) reply(e *envelope, j *mailbox.Job, r *bus.Reply) {
 	if r == nil {
 		b.tell(e, &envelope{Status: statusGone})
 		return
 	}
-	ctx, cancel := context.WithDeadline(context.Background(), j.deadline)
+	ctx, cancel := context.WithDeadline(context.Background(), j.Deadline)
 	defer cancel()
 	b.sendReply(ctx, e, &envelope{Status: statusDone, Reply: r})
 }
@@ -198,7 +209,7 @@ func (b *Bus) takeFanout(e *envelope) {
 	defer b.mu.Unlock()
 	if t := b.topics[e.Topic]; t != nil {
 		for _, s := range t.order {
-			b.offer(s.box, &job{m: e.Message, fanout: true})
+			b.offer(s.box, &mailbox.Job{Message: e.Message, Fanout: true})
 		}
 	}
 }
@@ -208,13 +219,13 @@ func (b *Bus) takeEvent(at Address, e *envelope) {
 	defer b.mu.Unlock()
 	for s := range b.subs {
 		if strings.HasPrefix(e.Event.Type, s.prefix) && (at.Kind != Event || at.Name == s.pattern) {
-			b.offer(s.box, &job{m: e.Message, event: e.Event, fanout: true})
+			b.offer(s.box, &mailbox.Job{Message: e.Message, Event: e.Event, Fanout: true})
 		}
 	}
 }
 
-func (b *Bus) offer(box *mailbox, j *job) {
-	if box.put(j) == statusBusy {
+func (b *Bus) offer(box *mailbox.Box, j *mailbox.Job) {
+	if box.Offer(j) == mailbox.Busy {
 		b.dropped.Add(1)
 	}
 }

@@ -22,6 +22,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/tropocloud/tropo/bus/mailbox"
 )
 
 // Kind says what an address stands for.
@@ -130,6 +132,10 @@ type Options struct {
 	// Log is told of lost connections, and of the errors of casts, fan-outs
 	// and subscribers, which nobody awaits; nil: slog.Default.
 	Log *slog.Logger
+}
+
+func (o Options) box() mailbox.Options {
+	return mailbox.Options{Workers: o.Workers, Queue: o.Queue, Fanouts: o.Fanouts, Log: o.Log}
 }
 
 // Defaults returns o with its zero fields filled in.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tropocloud/tropo/bus"
+	"github.com/tropocloud/tropo/bus/mailbox"
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/obs"
 )
@@ -29,7 +30,7 @@ type Options struct {
 
 // Bus connects the parts of one process.
 type Bus struct {
-	opts    Options
+	opts    mailbox.Options
 	dropped atomic.Int64
 
 	mu     sync.RWMutex
@@ -51,6 +52,34 @@ type subscription struct {
 	r      *receiver
 }
 
+// receiver is a server or a subscription.
+type receiver struct {
+	*mailbox.Box
+	gone   func()      // takes the receiver out of the bus
+	unhook func() bool // from the context given to Serve
+}
+
+// put queues a call or a cast; it waits for room until ctx ends.
+func (r *receiver) put(ctx context.Context, j *mailbox.Job, t bus.Target) error {
+	switch r.Put(ctx, j) {
+	case mailbox.Gone:
+		return bus.NobodyServes(t)
+	case mailbox.Busy:
+		return bus.NoAnswer(ctx, t, j.Message.Method)
+	}
+	return nil
+}
+
+// stop takes the receiver out of the bus, answers the calls that wait, cancels
+// the handlers that run and waits for them.
+func (r *receiver) stop() {
+	r.gone() // first: it waits for Serve, which sets unhook
+	if r.unhook != nil {
+		r.unhook()
+	}
+	r.Stop()
+}
+
 // New makes an empty bus.
 func New(opts Options) *Bus {
 	if opts.Workers <= 0 {
@@ -65,7 +94,7 @@ func New(opts Options) *Bus {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
 	}
-	return &Bus{opts: opts, topics: map[string]*topic{}, subs: map[*subscription]struct{}{}}
+	return &Bus{opts: mailbox.Options(opts), topics: map[string]*topic{}, subs: map[*subscription]struct{}{}}
 }
 
 // Dropped counts fan-outs and events that a full receiver did not take.
@@ -92,8 +121,7 @@ func (b *Bus) Serve(ctx context.Context, topicName, host string, h bus.Handler) 
 	if t.hosts[host] != nil {
 		return nil, fault.Conflictf("%s is served on %s already.", topicName, host)
 	}
-	r := newReceiver(ctx, b.opts)
-	r.handler = h
+	r := &receiver{Box: mailbox.Serve(ctx, b.opts, h)}
 	t.hosts[host] = r
 	t.order = append(t.order, r)
 	r.gone = func() { b.forget(topicName, host, r) }
@@ -151,7 +179,8 @@ func (b *Bus) Call(ctx context.Context, t bus.Target, method string, in, out any
 	}
 	deadline, _ := ctx.Deadline()
 	m.Timeout = time.Until(deadline)
-	j := &job{m: m, deadline: deadline, reply: make(chan *bus.Reply, 1)}
+	answer := make(chan *bus.Reply, 1)
+	j := &mailbox.Job{Message: m, Deadline: deadline, Done: func(r *bus.Reply) { answer <- r }}
 	r := b.pick(t)
 	if r == nil {
 		return bus.NobodyServes(t)
@@ -160,7 +189,7 @@ func (b *Bus) Call(ctx context.Context, t bus.Target, method string, in, out any
 		return err
 	}
 	select {
-	case reply := <-j.reply:
+	case reply := <-answer:
 		if reply == nil {
 			return bus.NobodyServes(t)
 		}
@@ -185,7 +214,7 @@ func (b *Bus) Cast(ctx context.Context, t bus.Target, method string, in any) (er
 	}
 	ctx, cancel := context.WithTimeout(ctx, bus.CallTimeout)
 	defer cancel()
-	return r.put(ctx, &job{m: m}, t)
+	return r.put(ctx, &mailbox.Job{Message: m}, t)
 }
 
 // Fanout is bus.Bus.
@@ -204,11 +233,16 @@ func (b *Bus) Fanout(ctx context.Context, topicName, method string, in any) erro
 		return nil
 	}
 	for _, r := range t.order {
-		if !r.offer(&job{m: m, fanout: true}) {
-			b.dropped.Add(1)
-		}
+		b.offer(r, &mailbox.Job{Message: m, Fanout: true})
 	}
 	return nil
+}
+
+// offer does not wait for room. A receiver that stopped does not count as full.
+func (b *Bus) offer(r *receiver, j *mailbox.Job) {
+	if r.Offer(j) == mailbox.Busy {
+		b.dropped.Add(1)
+	}
 }
 
 // Notify is bus.Bus.
@@ -227,8 +261,8 @@ func (b *Bus) Notify(ctx context.Context, event string, payload any) error {
 		return errClosed()
 	}
 	for s := range b.subs {
-		if strings.HasPrefix(event, s.prefix) && !s.r.offer(&job{m: m, event: e, fanout: true}) {
-			b.dropped.Add(1)
+		if strings.HasPrefix(event, s.prefix) {
+			b.offer(s.r, &mailbox.Job{Message: m, Event: e, Fanout: true})
 		}
 	}
 	return nil
@@ -236,8 +270,7 @@ func (b *Bus) Notify(ctx context.Context, event string, payload any) error {
 
 // Subscribe is bus.Bus.
 func (b *Bus) Subscribe(eventPrefix string, f func(context.Context, bus.Event)) func() {
-	s := &subscription{prefix: eventPrefix, r: newReceiver(context.Background(), b.opts)}
-	s.r.subscriber = f
+	s := &subscription{prefix: eventPrefix, r: &receiver{Box: mailbox.Subscribe(context.Background(), b.opts, f)}}
 	s.r.gone = func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
