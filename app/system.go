@@ -79,17 +79,27 @@ type System struct {
 }
 
 // Up starts all parts and runs until ctx ends or a part fails. ready is called
-// when every API answers.
+// when every API answers. As long as its database is out of reach it waits.
 func Up(ctx context.Context, o Options, ready func(*System)) (err error) {
-	s := &System{o: o, log: o.Log, front: &front{}, transport: &rest.InProcess{}, sessions: map[string]*auth.Session{}}
-	if s.state, err = OpenState(o.StateDir); err != nil {
+	state, err := OpenState(o.StateDir)
+	if err != nil {
 		return err
 	}
-	lock, err := host.LockDir(s.state.Dir)
+	lock, err := host.LockDir(state.Dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	var s *System
+	return patiently(ctx, o.Log, func(line string) { s.say(line) }, func() error {
+		s = &System{o: o, state: state, log: o.Log, front: &front{}, transport: &rest.InProcess{}, sessions: map[string]*auth.Session{}}
+		return s.run(ctx, ready)
+	}, func() bool { return s.up.Load() })
+}
+
+// run is the life of a system.
+func (s *System) run(ctx context.Context, ready func(*System)) (err error) {
+	o := &s.o
 	if s.host = o.Config.Host; s.host == "" {
 		if s.host, err = os.Hostname(); err != nil {
 			return err

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -167,8 +169,15 @@ func (p *patient) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil && ctx.Err() != nil { // the caller's end tells nothing of the server
 		return nil, err
 	}
-	if err != nil {
-		err = fault.Wrap(fault.Unavailable, err, "The database is out of reach; try again.")
+	if err != nil && limit.Err() != nil {
+		err = fmt.Errorf("no answer within %s: %v: %w", connectTimeout, err, os.ErrDeadlineExceeded) //nolint:errorlint // the end of limit is not the caller's
+	}
+	switch {
+	case err == nil:
+	case isAway(err):
+		err = fault.Wrap(fault.Unavailable, awayError{err}, "The database is out of reach; try again.")
+	default:
+		err = fault.Wrap(fault.Unavailable, err, "The database refuses the connection.")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

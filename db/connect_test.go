@@ -3,10 +3,13 @@ package db
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -100,4 +103,85 @@ func TestServersThatMayComeBack(t *testing.T) {
 	if !retryable(&mysql.MySQLError{Number: 1213}) {
 		t.Error("Galera's conflicts")
 	}
+}
+
+// listen is a server that says one thing to whoever connects, after it has heard
+// something where hears is set.
+func listen(t *testing.T, hears bool, says []byte) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	t.Cleanup(func() { _ = l.Close(); <-ended })
+	go func() {
+		defer close(ended)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if hears {
+				_, _ = c.Read(make([]byte, 4096))
+			}
+			_, _ = c.Write(says)
+			_ = c.Close()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// postgresError is an ErrorResponse of PostgreSQL's protocol, mysqlError an
+// ERR_Packet of MySQL's.
+func postgresError(code, text string) []byte {
+	b := []byte("SFATAL\x00VFATAL\x00C" + code + "\x00M" + text + "\x00\x00")
+	return append(binary.BigEndian.AppendUint32([]byte{'E'}, uint32(len(b)+4)), b...)
+}
+
+func mysqlError(code uint16, text string) []byte {
+	b := append(binary.LittleEndian.AppendUint16([]byte{0xff}, code), "#HY000"+text...)
+	return append([]byte{byte(len(b)), 0, 0, 0}, b...)
+}
+
+// TestOpenTellsAwayFromRefused: one waits for a server that starts, and not for
+// one that does not know the password.
+func TestOpenTellsAwayFromRefused(t *testing.T) {
+	for _, x := range []struct {
+		url  string
+		away bool
+		says string
+	}{
+		{"postgres://u:secret@127.0.0.1:1/x?sslmode=disable", true, "out of reach"},
+		{"mysql://u:secret@127.0.0.1:1/x", true, "out of reach"},
+		{"mysql://u:secret@/x?socket=" + t.TempDir() + "/no.sock", true, "out of reach"},
+		{"postgres://u:secret@" + listen(t, true, postgresError("57P03", "the database system is starting up")) + "/x?sslmode=disable", true, "starting up"},
+		{"postgres://u:secret@" + listen(t, true, postgresError("28P01", "password authentication failed")) + "/x?sslmode=disable", false, "password authentication failed"},
+		{"postgres://u:secret@" + listen(t, true, postgresError("3D000", "database does not exist")) + "/x?sslmode=disable", false, "does not exist"},
+		{"postgres://u:secret@" + listen(t, true, nil) + "/x?sslmode=disable", true, "out of reach"},
+		{"mysql://u:secret@" + listen(t, false, mysqlError(1045, "Access denied")) + "/x", false, "Access denied"},
+		{"mysql://u:secret@" + listen(t, false, mysqlError(1040, "Too many connections")) + "/x", true, "Too many"},
+		{"mysql://u:secret@" + listen(t, false, nil) + "/x", true, "out of reach"},
+		{"postgres://u:secret@h:port/x", false, ""},
+		{"nothing", false, "scheme"},
+	} {
+		_, err := Open(t.Context(), x.url)
+		if err == nil || errors.Is(err, ErrAway) != x.away || !strings.Contains(err.Error(), x.says) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: away %t: %v", x.url, errors.Is(err, ErrAway), err)
+		}
+	}
+	silent := &patient{Connector: hanging{}}
+	synctest.Test(t, func(t *testing.T) {
+		if _, err := silent.Connect(t.Context()); !errors.Is(err, ErrAway) {
+			t.Errorf("a server that says nothing: %v", err)
+		}
+	})
+}
+
+// hanging is a server that never answers.
+type hanging struct{ driver.Connector }
+
+func (hanging) Connect(ctx context.Context) (driver.Conn, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
 }

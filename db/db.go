@@ -47,7 +47,8 @@ type DB struct {
 	ended    *atomic.Bool // of a view: it was closed
 }
 
-// Open opens the database at a URL and checks that it answers:
+// Open opens the database at a URL and checks that it answers; one that does not
+// is ErrAway:
 //
 //	sqlite:/path/to/file.db          one file, WAL, synchronous=FULL
 //	postgres://user:pw@host/name     as pgx reads it

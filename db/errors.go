@@ -21,6 +21,18 @@ import (
 // store turns it into its own fault, as in fault.Missing("Server", id).
 var ErrNoRows = sql.ErrNoRows
 
+// ErrAway is what errors are (errors.Is) that tell that the engine cannot be
+// reached, is starting or stopping, or takes no more connections: what may pass
+// by itself. One that answers and refuses, as for a wrong password, is not away.
+var ErrAway = errors.New("the database is away")
+
+// awayError marks an error as ErrAway and reads as it did.
+type awayError struct{ err error }
+
+func (a awayError) Error() string        { return a.err.Error() }
+func (a awayError) Unwrap() error        { return a.err }
+func (a awayError) Is(target error) bool { return target == ErrAway }
+
 // sqlite extended result codes.
 const (
 	sqliteBusy       = 5
@@ -107,13 +119,12 @@ func mapError(err error) error {
 		return fault.Wrap(fault.Invalid, err, "The request holds a value that is too long, too large or no text.")
 	}
 	if isAway(err) {
-		return fault.Wrap(fault.Unavailable, err, "The database is out of reach; try again.")
+		return fault.Wrap(fault.Unavailable, awayError{err}, "The database is out of reach; try again.")
 	}
 	return err
 }
 
-// isAway reports whether the engine cannot be reached, is starting or
-// stopping, or takes no more connections: what may pass by itself.
+// isAway reports whether an engine's error is one of ErrAway.
 func isAway(err error) bool {
 	var p *pgconn.PgError
 	if errors.As(err, &p) { // classes: connection, resources, operator intervention
