@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -38,7 +39,7 @@ func (a *API) handle(r *Request) (any, error) {
 		return nil, fault.Invalidf("The Idempotency-Key is longer than %d bytes. Use a random UUID.", maxIdempotencyKey)
 	}
 	o := a.opts.Once
-	c, res, err := o.begin(r.Context(), onceID(a.opts.Service, who.User.ID, scopeOf(who), key), key, fingerprint(r))
+	c, res, err := o.begin(r.Context(), onceID(a.opts.Service, who.User.ID, scopeOf(who), key), onceOwner(who), key, fingerprint(r))
 	if err != nil || res != nil {
 		return res, err
 	}
@@ -66,11 +67,10 @@ func (a *API) handle(r *Request) (any, error) {
 	}
 	out, err := a.render(r, v)
 	if err != nil {
+		a.store(r, c, &Response{}) // it was done
 		return nil, err
 	}
-	if out.Stream == nil {
-		a.store(r, c, out)
-	}
+	a.store(r, c, out)
 	return out, nil
 }
 
@@ -133,8 +133,9 @@ func (a *API) render(r *Request, v any) (*Response, error) {
 	return &cp, nil
 }
 
-// store keeps an answer. If it cannot be kept, the next request with the key
-// finds by its ids what this one made.
+// store keeps an answer: of one that is a stream, no JSON or too long, and of one
+// that the database does not take, the status and the headers. If those cannot be
+// kept either, the next request with the key finds by its ids what this one made.
 func (a *API) store(r *Request, c *claim, out *Response) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), onceHeld)
 	defer cancel()
@@ -147,7 +148,16 @@ func (a *API) store(r *Request, c *claim, out *Response) {
 	if b, ok := out.Body.([]byte); ok && len(b) > 0 && len(b) <= maxOnceAnswer && json.Valid(b) {
 		k.Body = b
 	}
-	if err := a.opts.Once.keep(ctx, c, out.Status, k); err != nil {
+	status := cmp.Or(out.Status, r.route.Status, http.StatusOK)
+	err := a.opts.Once.keep(ctx, c, status, k)
+	if err != nil && len(k.Body) > 0 {
+		k.Body = nil
+		if again := a.opts.Once.keep(ctx, c, status, k); again == nil {
+			a.warn(r, "of an answer only the status was kept for its idempotency key", err)
+			return
+		}
+	}
+	if err != nil {
 		a.warn(r, "an answer was not kept for its idempotency key", err)
 	}
 }

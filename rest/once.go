@@ -41,7 +41,7 @@ const (
 const maxOnceAnswer = 64 << 10
 
 // Once makes a POST with an Idempotency-Key happen once: a repetition gets the
-// first one's answer, for 24 hours. It keeps its rows in the service's own
+// first one's answer, for 24 hours. How much is kept for a user is bounded. It keeps its rows in the service's own
 // database, so all processes of a service share it.
 //
 // A key belongs to a user and a project. Its answer is encrypted with it: what
@@ -50,9 +50,11 @@ type Once struct {
 	d      *db.DB
 	holder string
 	held   time.Duration
+	most   int // bytes kept for a user
 
 	mu     sync.Mutex
 	pruned time.Time
+	rooms  map[string]room // by owner
 }
 
 // NewOnce makes the table in a service's database.
@@ -64,7 +66,7 @@ func NewOnce(ctx context.Context, d *db.DB) (*Once, error) {
 	if err := d.Migrate(ctx, "idempotency", sub); err != nil {
 		return nil, err
 	}
-	return &Once{d: d, holder: uuid.NewString(), held: onceHeld}, nil
+	return &Once{d: d, holder: uuid.NewString(), held: onceHeld, most: onceMost, rooms: map[string]room{}}, nil
 }
 
 type onceRow struct {
@@ -76,6 +78,8 @@ type onceRow struct {
 	Status      int       `db:"status"` // 0: not answered yet
 	Answer      []byte    `db:"answer"`
 	CreatedAt   time.Time `db:"created_at"`
+	Owner       string    `db:"owner"`
+	KeptBytes   int       `db:"kept_bytes"`
 }
 
 // claim is the right to do what a key asks for.
@@ -110,16 +114,19 @@ func seal(key, seed string) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(b)
 }
 
-// begin returns the claim to a key or, where it was answered, the answer. It
-// waits for another request with the key that is under way.
-func (o *Once) begin(ctx context.Context, id, key, fingerprint string) (*claim, *Response, error) {
+// begin returns the claim to a key of an owner or, where it was answered, the
+// answer. It waits for another request with the key that is under way.
+func (o *Once) begin(ctx context.Context, id, owner, key, fingerprint string) (*claim, *Response, error) {
 	o.prune(ctx)
+	if err := o.admit(ctx, id, owner); err != nil {
+		return nil, nil, err
+	}
 	end := time.Now().Add(onceWait)
 	for {
 		now := db.Now()
 		row := onceRow{
 			ID: id, Fingerprint: fingerprint, Seed: uuid.NewString(), Holder: o.holder + "/" + uuid.NewString()[:8],
-			HeldUntil: now.Add(o.held), Answer: []byte{}, CreatedAt: now,
+			HeldUntil: now.Add(o.held), Answer: []byte{}, CreatedAt: now, Owner: owner, KeptBytes: onceOverhead,
 		}
 		err := db.Insert(ctx, o.d, "idempotency", row)
 		if err == nil {
@@ -211,7 +218,8 @@ func (o *Once) keep(ctx context.Context, c *claim, status int, k kept) error {
 	if err != nil {
 		return err
 	}
-	_, err = db.Exec(ctx, o.d, "UPDATE idempotency SET status = ?, answer = ? WHERE id = ?", status, aead.Seal(nil, nil, text, []byte(c.id)), c.id)
+	answer := aead.Seal(nil, nil, text, []byte(c.id))
+	_, err = db.Exec(ctx, o.d, "UPDATE idempotency SET status = ?, answer = ?, kept_bytes = ? WHERE id = ?", status, answer, onceOverhead+len(answer), c.id)
 	return err
 }
 

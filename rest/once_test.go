@@ -24,6 +24,8 @@ type shop struct {
 	d             *db.DB
 	made          atomic.Int64
 	before, after func() error
+	answer        func() any // instead of the thing; nil: that
+	most          int        // bytes kept for a user; 0: as many as usual
 }
 
 func (s *shop) api(t *testing.T, view *db.DB) *rest.API {
@@ -40,6 +42,9 @@ func (s *shop) holding(t *testing.T, view *db.DB, d time.Duration) *rest.API {
 		t.Fatal(err)
 	}
 	once.Hold(d)
+	if s.most > 0 {
+		once.Bound(s.most)
+	}
 	enforcer, err := policy.NewEnforcer([]policy.Rule{{Name: "any", Check: "@"}}, policy.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -91,6 +96,9 @@ func (s *shop) create(r *rest.Request, d *db.DB) (any, error) {
 		}
 	}
 	r.Answer().Set("Location", "/things/"+id)
+	if s.answer != nil {
+		return s.answer(), nil
+	}
 	return map[string]any{"thing": map[string]string{"id": id, "name": in.Thing.Name, "password": "s3cr3t-of-the-shop"}}, nil
 }
 
