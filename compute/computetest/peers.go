@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/google/uuid"
+
+	"github.com/tropocloud/tropo/rest"
 )
 
 type m = map[string]any
@@ -36,6 +38,7 @@ type Peers struct {
 	// PortStatus is what new and bound ports have; "ACTIVE" if empty.
 	PortStatus string
 	addresses  int
+	once       map[string]answer // to Idempotency-Keys
 }
 
 // Provider is a resource provider.
@@ -80,7 +83,7 @@ func NewPeers() *Peers {
 			"id": ImageID, "name": "cirros", "status": "active", "owner": Project, "size": 1 << 20, "min_disk": 0, "min_ram": 0,
 			"disk_format": "qcow2", "container_format": "bare", "visibility": "public", "os_distro": "cirros",
 		}},
-		Data: map[string][]byte{}, Providers: map[string]*Provider{}, Allocations: map[string]*Allocation{},
+		once: map[string]answer{}, Data: map[string][]byte{}, Providers: map[string]*Provider{}, Allocations: map[string]*Allocation{},
 	}
 	p.identity()
 	p.image()
@@ -114,7 +117,14 @@ func (p *Peers) Do(f func()) {
 	f()
 }
 
-// on registers a handler that returns a status and a document.
+// answer is what a request got.
+type answer struct {
+	code int
+	text []byte
+}
+
+// on registers a handler that returns a status and a document. It answers an
+// Idempotency-Key as it did before.
 func (p *Peers) on(pattern string, f func(r *http.Request, in m) (int, any)) {
 	p.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		in := m{}
@@ -122,15 +132,20 @@ func (p *Peers) on(pattern string, f func(r *http.Request, in m) (int, any)) {
 			_ = json.NewDecoder(r.Body).Decode(&in) // bodies are optional
 		}
 		p.mu.Lock()
-		code, out := f(r, in)
-		var text []byte
-		if out != nil {
-			text, _ = json.Marshal(out)
+		a, again := p.once[r.Header.Get(rest.IdempotencyKey)]
+		if !again {
+			code, out := f(r, in)
+			if a.code = code; out != nil {
+				a.text, _ = json.Marshal(out)
+			}
+			if key := r.Header.Get(rest.IdempotencyKey); key != "" && code < 300 {
+				p.once[key] = a
+			}
 		}
 		p.mu.Unlock()
 		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(code)
-		_, _ = w.Write(text)
+		w.WriteHeader(a.code)
+		_, _ = w.Write(a.text)
 	})
 }
 

@@ -306,7 +306,7 @@ func (m *Manager) healAllocation(ctx context.Context, f doctor.Finding) error {
 		return nil
 	}
 	if want := w.wanted(s); want != nil {
-		return m.claim(ctx, s.ID, s.ProjectID, s.UserID, *want)
+		return m.claim(ctx, s.ID, s.ProjectID, s.UserID, *want, newID())
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tropocloud/tropo/compute"
 	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/rest"
 )
 
 // image is what is asked of an image before a server is made of it.
@@ -103,7 +104,8 @@ func seenImage(ctx context.Context, p *peer, id string) (*image, error) {
 }
 
 // newImage makes the empty image that a server's disk will be copied into; the
-// id was chosen and stored before, so that a retry finds it.
+// id was chosen and stored before, so that a retry finds it. All requests for an
+// image are one: one that was given up and is handled late makes no other.
 func (m *Manager) newImage(ctx context.Context, id, name string, s *compute.Server, props map[string]string, who as) error {
 	p, err := m.peer(ctx, "image", who)
 	if err != nil {
@@ -129,7 +131,7 @@ func (m *Manager) newImage(ctx context.Context, id, name string, s *compute.Serv
 	for k, v := range props {
 		in[k] = v
 	}
-	err = p.do(ctx, http.MethodPost, "images", in, nil)
+	err = p.doWith(ctx, http.MethodPost, "images", in, nil, map[string]string{rest.IdempotencyKey: "image " + id})
 	if fault.Is(err, fault.Conflict) {
 		return nil // made before
 	}

@@ -324,10 +324,17 @@ func (m *Manager) mayTake(ctx context.Context, p *peer, s *compute.Server, row *
 	if d := out.Port.DeviceID; d != "" && d != s.ID {
 		return nil, fault.Conflictf("Port %s is still in use.", row.PortID)
 	}
-	if out.Port.Revision == 0 {
-		return nil, nil // the network service does not count changes
+	return out.Port.unchanged(), nil
+}
+
+// unchanged is a header that has a change of the port refused where it is not as
+// it was seen: a request that is handled late does not touch what became of the
+// port meanwhile.
+func (d *portDoc) unchanged() map[string]string {
+	if d.Revision == 0 {
+		return nil // the network service does not count changes
 	}
-	return map[string]string{"If-Match": fmt.Sprintf("revision_number=%d", out.Port.Revision)}, nil
+	return map[string]string{"If-Match": fmt.Sprintf("revision_number=%d", d.Revision)}
 }
 
 func wantedAddress(d *portDoc, ip string) bool {
@@ -373,9 +380,13 @@ func (m *Manager) dropPort(ctx context.Context, p *peer, row *compute.Port) erro
 	if err != nil {
 		return err
 	}
-	err = p.do(ctx, http.MethodPut, "ports/"+segment(row.PortID), doc{"port": doc{"device_id": "", "device_owner": "", "binding:host_id": ""}}, nil)
+	in := doc{"port": doc{"device_id": "", "device_owner": "", "binding:host_id": ""}}
+	err = p.doWith(ctx, http.MethodPut, "ports/"+segment(row.PortID), in, nil, out.Port.unchanged())
 	if isMissing(err) {
 		return nil
+	}
+	if fault.Is(err, fault.Precondition) {
+		err = portFault(err)
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tropocloud/tropo/compute"
 	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/rest"
 )
 
 // resources are what a server of a flavor takes of a provider.
@@ -123,8 +124,10 @@ func (m *Manager) allocation(ctx context.Context, consumer string) (*allocation,
 }
 
 // claim takes resources for a consumer; a repeated claim of the same provider
-// is one. It is fault.Conflict when they were given to somebody else.
-func (m *Manager) claim(ctx context.Context, consumer, projectID, userID string, c claimable) error {
+// is one. It is fault.Conflict when they were given to somebody else. A consumer
+// that holds nothing claims under a key: claims of one key are one, so that one
+// which was given up and is handled late claims nothing.
+func (m *Manager) claim(ctx context.Context, consumer, projectID, userID string, c claimable, key string) error {
 	p, err := m.peer(ctx, "placement", asService)
 	if err != nil {
 		return err
@@ -140,10 +143,11 @@ func (m *Manager) claim(ctx context.Context, consumer, projectID, userID string,
 		"allocations": doc{c.Provider: doc{"resources": c.Resources}},
 		"project_id":  projectID, "user_id": userID, "consumer_generation": have.Generation,
 	}
-	if len(have.Allocations) == 0 {
-		in["consumer_generation"] = nil
+	if len(have.Allocations) > 0 {
+		return p.do(ctx, http.MethodPut, "allocations/"+segment(consumer), in, nil)
 	}
-	return p.do(ctx, http.MethodPut, "allocations/"+segment(consumer), in, nil)
+	in["consumer_generation"] = nil
+	return p.doWith(ctx, http.MethodPost, "allocations", doc{consumer: in}, nil, map[string]string{rest.IdempotencyKey: key})
 }
 
 func same(a, b map[string]int) bool {

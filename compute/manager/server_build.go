@@ -27,6 +27,7 @@ type buildState struct {
 	ActionID string    `json:"action_id"`
 	Hosts    []chosen  `json:"hosts,omitempty"` // in order of preference
 	Attempt  int       `json:"attempt,omitempty"`
+	Claimed  bool      `json:"claimed,omitempty"` // one of Hosts, surely
 	PlugBy   time.Time `json:"plug_by,omitzero"`
 	Details  string    `json:"details,omitempty"` // of a failure, for administrators
 	// Ignore are hosts that turned out wrong, with the reason.

@@ -172,7 +172,7 @@ func (m *Manager) evacuateClaim(ctx context.Context, st *evacuateState) error {
 	}
 	for _, h := range st.Hosts {
 		if len(have.Allocations) == 0 {
-			err = m.claim(ctx, s.ID, s.ProjectID, s.UserID, h.Claim)
+			err = m.claim(ctx, s.ID, s.ProjectID, s.UserID, h.Claim, st.ActionID+" claim "+h.Claim.Provider)
 		} else {
 			err = m.moveClaim(ctx, s, s.ID, st.Migration, h.Claim)
 		}

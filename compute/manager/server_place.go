@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/tropocloud/tropo/compute"
 	"github.com/tropocloud/tropo/compute/scheduler"
@@ -135,6 +136,7 @@ func (m *Manager) elsewhere(ctx context.Context, s *compute.Server, st *buildSta
 func (m *Manager) claimOne(ctx context.Context, s *compute.Server, st *buildState) (c *chosen, err error) {
 	end := obs.Step(ctx, 0, stepClaim, obs.Part("placement"))
 	defer func() { end(err) }()
+	st.Claimed = false
 	have, err := m.allocation(ctx, s.ID)
 	if err != nil {
 		return nil, err
@@ -142,12 +144,14 @@ func (m *Manager) claimOne(ctx context.Context, s *compute.Server, st *buildStat
 	for {
 		for i := range st.Hosts {
 			if _, ok := have.Allocations[st.Hosts[i].Claim.Provider]; ok {
+				st.Claimed = true
 				return &st.Hosts[i], nil // claimed before the process died
 			}
 		}
 		for i := range st.Hosts {
-			err := m.claim(ctx, s.ID, s.ProjectID, s.UserID, st.Hosts[i].Claim)
+			err := m.claim(ctx, s.ID, s.ProjectID, s.UserID, st.Hosts[i].Claim, st.claimKey(i))
 			if err == nil {
+				st.Claimed = true
 				return &st.Hosts[i], nil
 			}
 			if !fault.Is(err, fault.Conflict) {
@@ -161,6 +165,24 @@ func (m *Manager) claimOne(ctx context.Context, s *compute.Server, st *buildStat
 			return nil, err
 		}
 	}
+}
+
+// claimKey names the claim of a chosen host.
+func (st *buildState) claimKey(i int) string {
+	return fmt.Sprintf("%s claim %d %s", st.ActionID, st.Attempt, st.Hosts[i].Claim.Provider)
+}
+
+// knowClaim finds out what a build has claimed before that is given up, as
+// knowPorts does for its ports: a request without an answer may still be under
+// way.
+func (m *Manager) knowClaim(ctx context.Context, s *compute.Server, st *buildState) error {
+	for i := range st.Hosts {
+		err := m.claim(ctx, s.ID, s.ProjectID, s.UserID, st.Hosts[i].Claim, st.claimKey(i))
+		if err == nil || fault.Is(err, fault.Unavailable) {
+			return err
+		}
+	}
+	return nil
 }
 
 func noHost(*compute.Server) error {
@@ -177,6 +199,11 @@ func (m *Manager) undoClaim(ctx context.Context, st *buildState) error {
 	}
 	if _, err := m.store.ChangeServer(ctx, st.ServerID, store.Expect{}, db.Set{"host": "", "node": ""}); err != nil {
 		return err
+	}
+	if !st.Claimed {
+		if err := m.knowClaim(ctx, s, st); err != nil {
+			return err
+		}
 	}
 	return m.giveUp(ctx, s)
 }

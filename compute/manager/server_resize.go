@@ -185,7 +185,7 @@ func (m *Manager) claimBack(ctx context.Context, st *resizeState, f compute.Flav
 	if err := m.release(ctx, st.Migration); err != nil {
 		return err
 	}
-	return m.claim(ctx, s.ID, s.ProjectID, s.UserID, claimable{n.UUID, resources(sized(s, f))})
+	return m.claim(ctx, s.ID, s.ProjectID, s.UserID, claimable{n.UUID, resources(sized(s, f))}, st.ActionID+" claim back")
 }
 
 func (m *Manager) resizeGuest(ctx context.Context, st *resizeState) error {

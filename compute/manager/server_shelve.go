@@ -79,10 +79,25 @@ func (m *Manager) shelveImage(ctx context.Context, st *shelveState) error {
 	if err := m.event(ctx, st.ActionID, eventShelve, s.Host); err != nil {
 		return err
 	}
+	return m.shelfImage(ctx, s, st)
+}
+
+func (m *Manager) shelfImage(ctx context.Context, s *compute.Server, st *shelveState) error {
 	return m.newImage(ctx, st.ImageID, s.Name+"-shelved", s, nil, asService)
 }
 
+// undoShelveImage drops the image. The request for it may still be under way, so
+// it is asked for once more, see knowPorts.
 func (m *Manager) undoShelveImage(ctx context.Context, st *shelveState) error {
+	s, err := m.store.Server(ctx, st.ServerID)
+	if err != nil && !isMissing(err) {
+		return err
+	}
+	if err == nil {
+		if err := m.shelfImage(ctx, s, st); fault.Is(err, fault.Unavailable) {
+			return err
+		}
+	}
 	return m.dropImage(ctx, st.ImageID, true)
 }
 

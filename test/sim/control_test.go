@@ -58,7 +58,12 @@ func mount(mux *http.ServeMux, path string, h http.Handler) {
 }
 
 func (c *control) placement(p *process, mux *http.ServeMux) error {
-	st, err := placementstore.New(p.ctx, p.view("placement"))
+	d := p.view("placement")
+	st, err := placementstore.New(p.ctx, d)
+	if err != nil {
+		return err
+	}
+	once, err := rest.NewOnce(p.ctx, d)
 	if err != nil {
 		return err
 	}
@@ -66,7 +71,7 @@ func (c *control) placement(p *process, mux *http.ServeMux) error {
 	if err != nil {
 		return err
 	}
-	api, err := placementapi.New(m, placementapi.Options{Validator: validator{}, Log: c.w.journal.logger(p.name)})
+	api, err := placementapi.New(m, placementapi.Options{Validator: validator{}, Log: c.w.journal.logger(p.name), Once: once})
 	if err != nil {
 		return err
 	}

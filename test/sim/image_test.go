@@ -3,10 +3,13 @@ package sim
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/tropocloud/tropo/rest"
 )
 
 const imageID = "33333333-3333-4333-8333-333333333333"
@@ -14,12 +17,13 @@ const imageID = "33333333-3333-4333-8333-333333333333"
 // images is the image service, which is pretended: what it has outlives all
 // processes and is the same for all of them. It keeps no data.
 type images struct {
-	mu  sync.Mutex
-	all map[string]doc
+	mu   sync.Mutex
+	all  map[string]doc
+	once map[string]doc // answers to Idempotency-Keys
 }
 
 func newImages() *images {
-	return &images{all: map[string]doc{imageID: {
+	return &images{once: map[string]doc{}, all: map[string]doc{imageID: {
 		"id": imageID, "name": "cirros", "status": "active", "owner": project, "size": 1 << 20, "min_disk": 0, "min_ram": 0,
 		"disk_format": "qcow2", "container_format": "bare", "visibility": "public",
 	}}}
@@ -42,9 +46,12 @@ func (s *images) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if len(path) > 1 {
 		id = path[1]
 	}
+	key := r.Header.Get(rest.IdempotencyKey)
 	have := s.all[id]
 	code, out := http.StatusOK, have
 	switch {
+	case r.Method == http.MethodPost && s.once[key] != nil:
+		code, out = http.StatusCreated, s.once[key]
 	case r.Method == http.MethodPost:
 		if id, _ = in["id"].(string); s.all[id] != nil {
 			code, out = http.StatusConflict, doc{}
@@ -52,6 +59,9 @@ func (s *images) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 		in["status"], in["size"] = "queued", nil
 		s.all[id], code, out = in, http.StatusCreated, in
+		if key != "" {
+			s.once[key] = maps.Clone(in)
+		}
 	case have == nil:
 		code, out = http.StatusNotFound, doc{}
 	case r.Method == http.MethodPut: // the data

@@ -24,8 +24,10 @@ var failed = []struct {
 	{353, "a server was deleted while the request for its port was under way, which left the port"},
 	{437, "a server with the larger disk of a reverted resize was evacuated with the smaller one"},
 	{797, "two actions within the same microsecond: the check took the first for the last"},
+	{1144, "as 1417"},
 	{1182, "a port was given to two servers at once, of which one failed: the check took its row for the port's"},
 	{1417, "the port of a shelved server was deleted by its user: the server kept naming it"},
+	{1731, "a claim, and the request for the image of a shelved server, were handled when they had been given up"},
 }
 
 func TestSeedsThatFailed(t *testing.T) {

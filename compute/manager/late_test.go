@@ -1,0 +1,151 @@
+package manager_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/tropocloud/tropo/compute/computetest"
+	"github.com/tropocloud/tropo/fault"
+)
+
+// late keeps the first request of a kind back: its sender sees a failure, and
+// it is handled when the test says so, as one that was stuck on its way.
+type late struct {
+	c            *computetest.Cloud
+	method, path string
+
+	mu    sync.Mutex
+	stuck *http.Request
+	body  []byte
+}
+
+func (l *late) other(r *http.Request) http.Handler {
+	if r.Method != l.method || r.URL.Path != l.path {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stuck != nil {
+		return nil
+	}
+	l.stuck = r.Clone(context.WithoutCancel(r.Context()))
+	l.body, _ = io.ReadAll(r.Body) // an in-memory body
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+}
+
+func (l *late) arrive(t *testing.T) {
+	t.Helper()
+	l.mu.Lock()
+	r := l.stuck
+	l.mu.Unlock()
+	if r == nil {
+		t.Fatalf("no request %s %s came", l.method, l.path)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(l.body))
+	l.c.Peers.ServeHTTP(httptest.NewRecorder(), r)
+}
+
+// hold has the sender wait for the failure until goOn is closed; came is closed
+// when the request is there.
+func (l *late) hold(came, goOn chan struct{}) func(r *http.Request) http.Handler {
+	return func(r *http.Request) http.Handler {
+		h := l.other(r)
+		if h != nil {
+			close(came)
+			<-goOn
+		}
+		return h
+	}
+}
+
+// TestLateClaim has the claim of a server that cannot be built arrive when the
+// claim was given up.
+func TestLateClaim(t *testing.T) {
+	c := cloud(t, computetest.Options{Fail: func(_ context.Context, method, _ string) error {
+		if method == "Spawn" {
+			return fault.New(fault.Internal, "made to fail")
+		}
+		return nil
+	}})
+	l := &late{c: c, method: "POST", path: "/placement/allocations"}
+	c.Peers.Do(func() { c.Peers.Other = l.other })
+	c.Flavor()
+	id := c.Boot("one", nil)
+	c.Status(id, "ERROR")
+	l.arrive(t)
+	c.Peers.Do(func() {
+		if a := c.Peers.Allocations[id]; a != nil {
+			t.Errorf("the server in error holds %v", a.By)
+		}
+	})
+}
+
+// TestLateClaimOfDeleted deletes a server whose claim is on its way.
+func TestLateClaimOfDeleted(t *testing.T) {
+	c := cloud(t, computetest.Options{})
+	l := &late{c: c, method: "POST", path: "/placement/allocations"}
+	came, goOn := make(chan struct{}), make(chan struct{})
+	c.Peers.Do(func() { c.Peers.Other = l.hold(came, goOn) })
+	c.Flavor()
+	id := c.Boot("one", nil)
+	<-came
+	c.Must(204, computetest.Member, "", "DELETE", "/v2.1/servers/"+id, nil)
+	close(goOn)
+	c.Gone(id)
+	l.arrive(t)
+	clean(t, c)
+}
+
+// TestLateImage has the request for the image of a server arrive that was
+// deleted while it was shelved.
+func TestLateImage(t *testing.T) {
+	c := cloud(t, computetest.Options{})
+	c.Flavor()
+	id := c.Boot("one", nil)
+	c.Status(id, "ACTIVE")
+	l := &late{c: c, method: "POST", path: "/image/v2/images"}
+	came, goOn := make(chan struct{}), make(chan struct{})
+	c.Peers.Do(func() { c.Peers.Other = l.hold(came, goOn) })
+	c.Must(202, computetest.Member, "", "POST", "/v2.1/servers/"+id+"/action", m{"shelve": nil})
+	<-came
+	c.Must(204, computetest.Member, "", "DELETE", "/v2.1/servers/"+id, nil)
+	close(goOn)
+	c.Gone(id)
+	l.arrive(t)
+	c.Peers.Do(func() {
+		if len(c.Peers.Images) != 1 {
+			t.Errorf("images are left: %v", c.Peers.Images)
+		}
+	})
+	clean(t, c)
+}
+
+// TestLateRelease lets a given port go by a request that arrives when another
+// server has the port.
+func TestLateRelease(t *testing.T) {
+	c := cloud(t, computetest.Options{})
+	c.Flavor()
+	port := c.Peers.AddPort()
+	one := c.Boot("one", m{"networks": []m{{"port": port}}})
+	c.Status(one, "ACTIVE")
+	c.Peers.Do(func() { c.Peers.Ports[port]["revision_number"] = 7 })
+	var match string
+	c.Peers.Do(func() {
+		c.Peers.Other = func(r *http.Request) http.Handler {
+			if r.Method == "PUT" && r.URL.Path == "/networking/v2.0/ports/"+port {
+				match = r.Header.Get("If-Match")
+			}
+			return nil
+		}
+	})
+	c.Must(204, computetest.Member, "", "DELETE", "/v2.1/servers/"+one, nil)
+	c.Gone(one)
+	if match != "revision_number=7" {
+		t.Errorf("the port was let go whatever it had become: If-Match is %q", match)
+	}
+}
