@@ -33,7 +33,10 @@ func patiently(ctx context.Context, log *slog.Logger, say func(string), start fu
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			return context.Cause(ctx)
+			if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+				return cause
+			}
+			return nil
 		case <-t.C:
 		}
 	}
