@@ -147,7 +147,8 @@ func embed(ctx context.Context, u *url.URL, o Options) (bus.Bus, error) {
 	}
 	s, err := nats.Embed(nats.ServerOptions{
 		Name: o.Name, Listen: u.Host, Cluster: u.Query().Get("cluster"), Routes: u.Query()["route"],
-		Username: u.User.Username(), Password: password, TLS: o.ServerTLS, Admit: o.Admit, Limit: o.Limit, Prefix: o.Prefix, Log: o.Log,
+		Username: u.User.Username(), Password: password, TLS: o.ServerTLS, Admit: o.Admit, Limit: o.Limit, Prefix: o.Prefix,
+		Heartbeat: o.Heartbeat, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err

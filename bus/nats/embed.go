@@ -27,6 +27,10 @@ const startTimeout = 10 * time.Second
 // maxPayload is what a message of bus.MaxMessage needs with its envelope.
 const maxPayload = bus.MaxMessage + 1<<20
 
+// maxPings is how many probes may be without an answer: the next finds the
+// connection lost.
+const maxPings = 2
+
 // ServerOptions are those of an embedded server.
 type ServerOptions struct {
 	Name string // of the node, unique in the cluster; empty: by chance
@@ -54,7 +58,10 @@ type ServerOptions struct {
 	// Prefix begins the names of those who are limited, as in
 	// broker.Options; "tropo".
 	Prefix string
-	Log    *slog.Logger // nil: slog.Default
+	// Heartbeat is how often silent clients and servers of the cluster are
+	// probed, as in broker.Options; 0: Heartbeat.
+	Heartbeat time.Duration
+	Log       *slog.Logger // nil: slog.Default
 }
 
 // Server is a NATS server inside this process. It keeps everything in memory.
@@ -153,6 +160,7 @@ func (o ServerOptions) server() (*server.Options, error) {
 	so := &server.Options{
 		ServerName: o.Name, NoSigs: true, MaxPayload: maxPayload, MaxPending: 64 << 20,
 		Username: o.Username, Password: o.Password, TLSConfig: o.TLS, DontListen: o.Listen == "", MaxControlLine: 8 << 10,
+		PingInterval: cmp.Or(o.Heartbeat, Heartbeat), MaxPingsOut: maxPings,
 	}
 	if o.TLS != nil {
 		so.TLSTimeout = 5
@@ -171,7 +179,7 @@ func (o ServerOptions) server() (*server.Options, error) {
 	}
 	so.Cluster = server.ClusterOpts{
 		Name: "tropo", Username: o.Username, Password: o.Password, TLSConfig: o.TLS, TLSTimeout: 5,
-		NoAdvertise: o.Listen == "",
+		NoAdvertise: o.Listen == "", PingInterval: so.PingInterval, MaxPingsOut: maxPings,
 	}
 	if so.Cluster.Host, so.Cluster.Port, err = split(o.Cluster); err != nil {
 		return nil, err
@@ -226,7 +234,7 @@ func (s *Server) Cluster() string {
 }
 
 // Peers is how many other servers of the cluster it is connected to.
-func (s *Server) Peers() int { return s.now().NumRoutes() }
+func (s *Server) Peers() int { return s.now().NumRemotes() }
 
 // InProcessConn makes Server what nats.go connects to in memory.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.now().InProcessConn() }

@@ -15,6 +15,7 @@
 package nats
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -34,6 +35,12 @@ import (
 // incoming is how many messages may wait for the reader of a connection.
 const incoming = 64 << 10
 
+// Heartbeat is how often a silent connection is probed by default. A server
+// that stands still keeps its connections, and who has one to it is cut off
+// until he notices: after three of these at most, so that work is taken over
+// within 10 s.
+const Heartbeat = 2 * time.Second
+
 // Options say how to connect.
 type Options struct {
 	broker.Options
@@ -51,6 +58,7 @@ func Open(ctx context.Context, opts Options) (*broker.Bus, error) {
 	if opts.Name != "" {
 		opts.Node = token(opts.Name)
 	}
+	opts.Heartbeat = cmp.Or(opts.Heartbeat, Heartbeat)
 	return broker.New(ctx, opts.Options, func(ctx context.Context, o broker.Options, sink broker.Sink) (broker.Link, error) {
 		opts.Options = o
 		return connect(ctx, opts, sink)
@@ -112,7 +120,7 @@ func (l *link) options() []nats.Option {
 			return pause.Next()
 		}),
 		nats.PingInterval(l.opts.Heartbeat),
-		nats.MaxPingsOutstanding(2),
+		nats.MaxPingsOutstanding(maxPings),
 		nats.Timeout(min(l.opts.Patience, 5*time.Second)),
 		nats.FlusherTimeout(l.opts.Patience),
 		nats.ConnectHandler(func(*nats.Conn) { l.connected() }),
