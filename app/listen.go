@@ -37,6 +37,7 @@ type front struct {
 	mu   sync.RWMutex
 	by   map[string]http.Handler // service → handler under its mount
 	root http.Handler            // identity again, for /v3
+	news chan struct{}           // closed with the next set; nil: nobody waits
 	// check says why a balancer should send nothing here; nil: never.
 	check func(ctx context.Context) error
 }
@@ -55,23 +56,50 @@ func (f *front) set(service string, h http.Handler) {
 	if service == "identity" {
 		f.root = h
 	}
+	if f.news != nil {
+		close(f.news)
+		f.news = nil
+	}
 }
 
-// ServeHTTP implements http.Handler.
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// find returns the handler of a path; nil for a service that is known but does
+// not answer yet.
+func (f *front) find(path string) (h http.Handler, known bool) {
 	f.mu.RLock()
-	var h http.Handler
-	known := false
+	defer f.mu.RUnlock()
+	return f.lookUp(path)
+}
+
+func (f *front) lookUp(path string) (h http.Handler, known bool) {
 	for _, m := range mounts {
-		if r.URL.Path == m.path || strings.HasPrefix(r.URL.Path, m.path+"/") {
+		if path == m.path || strings.HasPrefix(path, m.path+"/") {
 			h, known = f.by[m.service], true
 		}
 	}
 	// Clients that are told only a host and port look for identity there.
-	if !known && (r.URL.Path == "/v3" || strings.HasPrefix(r.URL.Path, "/v3/") || r.URL.Path == "/") {
+	if !known && (path == "/v3" || strings.HasPrefix(path, "/v3/") || path == "/") {
 		h, known = f.root, true
 	}
-	f.mu.RUnlock()
+	return h, known
+}
+
+// next returns a channel that is closed when a service more answers; nil when
+// that of the path does already, or never will.
+func (f *front) next(path string) <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if h, known := f.lookUp(path); h != nil || !known {
+		return nil
+	}
+	if f.news == nil {
+		f.news = make(chan struct{})
+	}
+	return f.news
+}
+
+// ServeHTTP implements http.Handler.
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, known := f.find(r.URL.Path)
 	switch {
 	case h != nil:
 		h.ServeHTTP(w, r)

@@ -184,7 +184,7 @@ func (s *System) share() error {
 	}
 	if !s.agentOnly() {
 		s.transport.Add(s.common, s.front)
-		if _, err := s.serve(s.common, s.front); err != nil {
+		if _, err := s.serve(s.common, newLobby(s.ctx, s.front)); err != nil {
 			return err
 		}
 	}
