@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -56,6 +57,9 @@ func (p *proof) note(o outcome) {
 	p.outcomes = append(p.outcomes, o)
 	t.Logf("%s: %d acknowledged, %d retries %v, most attempts %d, slowest answer %.1f s, recovery %.1f s, without ping %.1f s",
 		o.fault, o.acknowledged, o.stats.retries, o.stats.broken, o.stats.most, o.stats.slowest.Seconds(), o.recovery.Seconds(), o.outage.Seconds())
+	if o.stats.most > 2 {
+		t.Logf("%s: the request that took most attempts:\n%s", o.fault, strings.Join(o.stats.story, "\n"))
+	}
 	if o.err != nil {
 		t.Errorf("%s: %v", o.fault, o.err)
 	}

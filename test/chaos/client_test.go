@@ -44,6 +44,7 @@ type stats struct {
 	most     int           // attempts of the request that took most of them
 	slowest  time.Duration // first attempt to answer
 	broken   map[string]int
+	story    []string // of the attempts of the request that took most of them
 }
 
 const (
@@ -104,14 +105,19 @@ type request struct {
 // not 502, 503, 504. It gives up with ctx.
 func (c *client) do(ctx context.Context, r request) error {
 	begin, attempts := time.Now(), 0
+	var story []string
 	for {
 		attempts++
+		tried := time.Since(begin)
 		err := c.once(ctx, r)
 		if !transient(err) {
-			c.stats.count(attempts, time.Since(begin))
+			c.stats.count(attempts, time.Since(begin), story)
 			return err
 		}
 		c.stats.lost(err)
+		if len(story) < 10 {
+			story = append(story, fmt.Sprintf("%s %s: %s after %.1f s: %v", r.method, r.path, begin.Add(tried).Format("15:04:05.000"), time.Since(begin).Seconds(), err))
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%s %s: gave up after %d attempts in %s: %w", r.method, r.path, attempts, time.Since(begin).Round(time.Second), err)
@@ -136,7 +142,7 @@ func transient(err error) bool {
 func (c *client) once(ctx context.Context, r request) error {
 	at := r.only
 	if at == "" {
-		at = c.choose()
+		at = c.choose(avoided(ctx))
 	}
 	err := c.at(ctx, at, r)
 	if transient(err) {
@@ -147,17 +153,37 @@ func (c *client) once(ctx context.Context, r request) error {
 	return err
 }
 
-// choose takes the control nodes in turn, without those under suspicion.
-func (c *client) choose() string {
+type avoidKey struct{}
+
+// avoiding has requests sent to other control nodes than n, which may be nil.
+func avoiding(ctx context.Context, n *node) context.Context {
+	if n == nil || !n.is("control") {
+		return ctx
+	}
+	return context.WithValue(ctx, avoidKey{}, n.endpoint())
+}
+
+func avoided(ctx context.Context) string {
+	at, _ := ctx.Value(avoidKey{}).(string)
+	return at
+}
+
+// choose takes the control nodes in turn, without those under suspicion, and
+// without the one to avoid.
+func (c *client) choose(avoid string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for range c.controls {
-		at := c.controls[int(c.next.Add(1))%len(c.controls)]
-		if time.Since(c.suspect[at]) > suspicion {
-			return at
+	at := ""
+	for range 2 * len(c.controls) {
+		next := c.controls[int(c.next.Add(1))%len(c.controls)]
+		if next == avoid && len(c.controls) > 1 {
+			continue
+		}
+		if at = next; time.Since(c.suspect[at]) > suspicion {
+			break
 		}
 	}
-	return c.controls[int(c.next.Add(1))%len(c.controls)]
+	return at
 }
 
 func (c *client) at(ctx context.Context, at string, r request) error {
@@ -273,12 +299,14 @@ func (c *client) remove(ctx context.Context, path string) error {
 	return err
 }
 
-func (s *counter) count(attempts int, took time.Duration) {
+func (s *counter) count(attempts int, took time.Duration, story []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests++
 	s.retries += attempts - 1
-	s.most = max(s.most, attempts)
+	if attempts > s.most {
+		s.most, s.story = attempts, story
+	}
 	s.slowest = max(s.slowest, took)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -44,6 +45,8 @@ const (
 	recoveryLimit = 2 * time.Minute
 	// settleLimit is how long what was acknowledged may take to be true.
 	settleLimit = 90 * time.Second
+	// slow is from when on a recovery tells what it waited for.
+	slow = 10 * time.Second
 )
 
 // undergo lets the fault happen under load and returns when the cloud has
@@ -114,10 +117,17 @@ func (t *tenant) checkOutage(f fault, o outcome) error {
 
 // recover measures how long after a time the cloud, but for the victim, does
 // everything again: each control node answers for each service, the agents are
-// alive, servers are built and deleted on each host, guests answer.
+// alive, servers are built and deleted on each host, guests answer. A victim is
+// not asked for it: that a client waits for one that stands still says nothing
+// about the others. The load does ask it.
 func (t *tenant) recover(ctx context.Context, since time.Time, victim *node) (time.Duration, error) {
-	err := until(ctx, recoveryLimit, func(ctx context.Context) error { return t.healthy(ctx, victim) })
+	laps := &laps{since: since}
+	ctx = avoiding(ctx, victim)
+	err := until(ctx, recoveryLimit, func(ctx context.Context) error { return laps.end("", t.healthy(ctx, victim, laps)) })
 	took := time.Since(since)
+	if took > slow {
+		t.c.t.Logf("a recovery of %.1f s:\n%s", took.Seconds(), strings.Join(laps.lines, "\n"))
+	}
 	if err != nil {
 		err = fmt.Errorf("the cloud has not recovered: %w", err)
 		t.dump()
@@ -136,7 +146,34 @@ func (t *tenant) dump() {
 	}
 }
 
-func (t *tenant) healthy(ctx context.Context, victim *node) error {
+// laps notes what took long in a recovery, or failed, for a person.
+type laps struct {
+	since, last time.Time
+	lines       []string
+	failed      string
+}
+
+// end ends a lap that began with the end of the last one, and returns err. An
+// error that is the same as before is noted once.
+func (l *laps) end(what string, err error) error {
+	now, begin := time.Now(), l.last
+	if begin.IsZero() {
+		begin = l.since
+	}
+	l.last = now
+	if err != nil {
+		what = err.Error()
+	}
+	if err != nil && what != l.failed || now.Sub(begin) > time.Second {
+		l.lines = append(l.lines, fmt.Sprintf("%.1f to %.1f s: %s", begin.Sub(l.since).Seconds(), now.Sub(l.since).Seconds(), what))
+	}
+	if err != nil {
+		l.failed = what
+	}
+	return err
+}
+
+func (t *tenant) healthy(ctx context.Context, victim *node, laps *laps) error {
 	for _, n := range t.c.controlNodes() {
 		if n == victim {
 			continue
@@ -147,9 +184,11 @@ func (t *tenant) healthy(ctx context.Context, victim *node) error {
 			}
 		}
 	}
+	_ = laps.end("each API", nil)
 	if err := t.c.agentsAlive(ctx, victim); err != nil {
 		return err
 	}
+	_ = laps.end("agents", nil)
 	asked := time.Now()
 	for _, n := range t.c.with("compute") {
 		if n == victim {
@@ -158,6 +197,7 @@ func (t *tenant) healthy(ctx context.Context, victim *node) error {
 		if err := t.canary(ctx, n.name); err != nil {
 			return err
 		}
+		_ = laps.end("a server on "+n.name, nil)
 	}
 	for _, w := range t.witnesses {
 		if (victim == nil || w.host != victim.name && !victim.is("network")) && !w.answered(asked) {
