@@ -127,7 +127,7 @@ type Options struct {
 	// servers say three times as often that a call still waits or runs. 5 s.
 	Silence time.Duration
 	// Heartbeat is how often a silent connection is probed; it counts as lost
-	// after two to three of them. 10 s, with NATS 2 s.
+	// after two to three of them. 10 s, with NATS 1.5 s.
 	Heartbeat time.Duration
 	// Log is told of lost connections, and of the errors of casts, fan-outs
 	// and subscribers, which nobody awaits; nil: slog.Default.

@@ -22,7 +22,7 @@ type Config struct {
 	Patience  time.Duration `config:"connection_patience" default:"10" help:"How long a message waits for a lost connection to come back before the sender gets an error."`
 	Silence   time.Duration `config:"server_silence" default:"5" help:"How long a caller believes in a server of which nothing is heard."`
 	Discover  time.Duration `config:"server_discovery" default:"0.5" help:"How long a server may take to say that it is there, with AMQP 1.0."`
-	Heartbeat time.Duration `config:"heartbeat_interval" default:"0" help:"How often a silent connection is probed; after two to three of them it is lost. 0: every 2 seconds with NATS, 10 with others."`
+	Heartbeat time.Duration `config:"heartbeat_interval" default:"0" help:"How often a silent connection is probed; after two to three of them it is lost. 0: every 1.5 seconds with NATS, 10 with others."`
 	CAFile    string        `config:"ssl_ca_file" help:"Certificates that sign the broker's (and with an embedded one its clients' and peers'); empty: the system's."`
 	CertFile  string        `config:"ssl_cert_file" help:"Our certificate: shown to the broker, and by an embedded one."`
 	KeyFile   string        `config:"ssl_key_file" help:"The key of ssl_cert_file."`

@@ -37,9 +37,10 @@ const incoming = 64 << 10
 
 // Heartbeat is how often a silent connection is probed by default. A server
 // that stands still keeps its connections, and who has one to it is cut off
-// until he notices: after three of these at most, so that work is taken over
-// within 10 s.
-const Heartbeat = 2 * time.Second
+// until he notices: within three of these, which is less than broker.Options
+// has callers wait for a server that is silent. So what they try again takes
+// another way.
+const Heartbeat = 1500 * time.Millisecond
 
 // Options say how to connect.
 type Options struct {
