@@ -168,22 +168,25 @@ func avoided(ctx context.Context) string {
 	return at
 }
 
-// choose takes the control nodes in turn, without those under suspicion, and
-// without the one to avoid.
+// choose takes the control nodes in turn, without those under suspicion; where
+// all are, the one for which it began first. avoid is not asked.
 func (c *client) choose(avoid string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at := ""
-	for range 2 * len(c.controls) {
-		next := c.controls[int(c.next.Add(1))%len(c.controls)]
-		if next == avoid && len(c.controls) > 1 {
+	first, best := int(c.next.Add(1)), ""
+	for i := range c.controls {
+		at := c.controls[(first+i)%len(c.controls)]
+		if at == avoid && len(c.controls) > 1 {
 			continue
 		}
-		if at = next; time.Since(c.suspect[at]) > suspicion {
-			break
+		if time.Since(c.suspect[at]) > suspicion {
+			return at
+		}
+		if best == "" || c.suspect[at].Before(c.suspect[best]) {
+			best = at
 		}
 	}
-	return at
+	return best
 }
 
 func (c *client) at(ctx context.Context, at string, r request) error {
