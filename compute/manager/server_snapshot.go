@@ -47,7 +47,7 @@ func (m *Manager) registerSnapshot() {
 	task.Register(m.tasks, task.Saga[snapshotState]{
 		Name: sagaSnapshot,
 		Steps: []task.Step[snapshotState]{
-			{Name: "copy", Do: m.snapshotCopy, Undo: m.undoSnapshot, Timeout: time.Hour},
+			{Name: "copy", Do: m.snapshotCopy, Timeout: time.Hour},
 			{Name: "rotate", Do: m.backupRotate},
 			{Name: "finish", Do: m.snapshotFinish, Patience: forever},
 		},
@@ -121,15 +121,16 @@ func (m *Manager) snapshotCopy(ctx context.Context, st *snapshotState) error {
 	return m.agent(ctx, s.Host, compute.MethodSnapshot, s.ID, compute.SnapshotRequest{ServerID: s.ID, ImageID: st.ImageID}, nil)
 }
 
-func (m *Manager) undoSnapshot(ctx context.Context, st *snapshotState) error {
-	return m.dropImage(ctx, st.ImageID, false)
-}
-
 func (m *Manager) snapshotFinish(ctx context.Context, st *snapshotState) error {
 	return m.conclude(ctx, st.ActionID, st.event(), st.ServerID, store.Doing(st.task()), db.Set{"task_state": ""}, nil)
 }
 
+// snapshotFailed drops the image, which was made before the saga: also where that
+// was cancelled before its first step.
 func (m *Manager) snapshotFailed(ctx context.Context, st *snapshotState, cause error) error {
+	if err := m.dropImage(ctx, st.ImageID, false); err != nil {
+		return err
+	}
 	return m.conclude(ctx, st.ActionID, st.event(), st.ServerID, store.Doing(st.task()),
 		db.Set{"task_state": "", "fault": faultOf(cause, "")}, cause)
 }

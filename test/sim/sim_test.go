@@ -28,6 +28,7 @@ var failed = []struct {
 	{1182, "a port was given to two servers at once, of which one failed: the check took its row for the port's"},
 	{1417, "the port of a shelved server was deleted by its user: the server kept naming it"},
 	{1731, "a claim, and the request for the image of a shelved server, were handled when they had been given up"},
+	{3583, "a server was deleted before its snapshot began: the image was left"},
 }
 
 func TestSeedsThatFailed(t *testing.T) {
