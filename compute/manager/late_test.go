@@ -6,11 +6,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/tropocloud/tropo/compute/computetest"
 	"github.com/tropocloud/tropo/fault"
+	"github.com/tropocloud/tropo/task"
 )
 
 // late keeps the first request of a kind back: its sender sees a failure, and
@@ -125,27 +127,64 @@ func TestLateImage(t *testing.T) {
 	clean(t, c)
 }
 
-// TestLateRelease lets a given port go by a request that arrives when another
-// server has the port.
-func TestLateRelease(t *testing.T) {
+// TestPortChangedAsSeen: a port is bound, and a given one let go, as it was seen
+// alone, so that a request that arrives late does not touch what became of it.
+func TestPortChangedAsSeen(t *testing.T) {
 	c := cloud(t, computetest.Options{})
 	c.Flavor()
 	port := c.Peers.AddPort()
-	one := c.Boot("one", m{"networks": []m{{"port": port}}})
-	c.Status(one, "ACTIVE")
-	c.Peers.Do(func() { c.Peers.Ports[port]["revision_number"] = 7 })
-	var match string
+	id := c.Boot("one", m{"networks": []m{{"uuid": computetest.NetworkID}, {"port": port}}})
+	c.Status(id, "ACTIVE")
+	var changes, loose []string
 	c.Peers.Do(func() {
+		for _, p := range c.Peers.Ports {
+			p["revision_number"] = 7
+		}
 		c.Peers.Other = func(r *http.Request) http.Handler {
-			if r.Method == "PUT" && r.URL.Path == "/networking/v2.0/ports/"+port {
-				match = r.Header.Get("If-Match")
+			if r.Method == "PUT" && strings.HasPrefix(r.URL.Path, "/networking/v2.0/ports/") {
+				changes = append(changes, r.URL.Path)
+				if r.Header.Get("If-Match") != "revision_number=7" {
+					loose = append(loose, r.URL.Path)
+				}
 			}
 			return nil
 		}
 	})
-	c.Must(204, computetest.Member, "", "DELETE", "/v2.1/servers/"+one, nil)
-	c.Gone(one)
-	if match != "revision_number=7" {
-		t.Errorf("the port was let go whatever it had become: If-Match is %q", match)
+	path := "/v2.1/servers/" + id
+	c.Must(202, computetest.Member, "", "POST", path+"/action", m{"shelve": nil})
+	c.Status(id, "SHELVED_OFFLOADED")
+	c.Must(202, computetest.Member, "", "POST", path+"/action", m{"unshelve": nil})
+	c.Status(id, "ACTIVE")
+	c.Must(204, computetest.Member, "", "DELETE", path, nil)
+	c.Gone(id)
+	if len(changes) != 3 || len(loose) > 0 {
+		t.Errorf("of the changes %v these are of whatever the port had become: %v", changes, loose)
 	}
+}
+
+// TestSnapshotNeverBegun deletes a server whose snapshot waits for an earlier
+// operation.
+func TestSnapshotNeverBegun(t *testing.T) {
+	gate := make(chan struct{})
+	c := cloud(t, computetest.Options{Hook: func(saga, step string, undo bool, w task.When) {
+		if saga == "interface-detach" && step == "guest" && !undo && w == task.Before {
+			<-gate
+		}
+	}})
+	c.Flavor()
+	id := c.Boot("one", nil)
+	c.Status(id, "ACTIVE")
+	path := "/v2.1/servers/" + id
+	port := c.Must(200, computetest.Member, "", "GET", path+"/os-interface", nil).Get("interfaceAttachments").([]any)[0].(m)["port_id"].(string)
+	c.Must(202, computetest.Member, "", "DELETE", path+"/os-interface/"+port, nil)
+	c.Must(202, computetest.Member, "", "POST", path+"/action", m{"createImage": m{"name": "snapshot"}})
+	c.Must(204, computetest.Member, "", "DELETE", path, nil)
+	close(gate)
+	c.Gone(id)
+	c.Peers.Do(func() {
+		if len(c.Peers.Images) != 1 {
+			t.Errorf("images are left: %v", c.Peers.Images)
+		}
+	})
+	clean(t, c)
 }

@@ -296,11 +296,11 @@ func (m *Manager) ensurePort(ctx context.Context, p *peer, s *compute.Server, ro
 		}
 		row.PortID = out.Port.ID
 	} else {
-		header, err := m.mayTake(ctx, p, s, row)
+		d, err := m.mayTake(ctx, p, s, row, have)
 		if err != nil {
 			return nil, err
 		}
-		if err := p.doWith(ctx, http.MethodPut, "ports/"+segment(row.PortID), doc{"port": bind}, &out, header); err != nil {
+		if err := p.doWith(ctx, http.MethodPut, "ports/"+segment(row.PortID), doc{"port": bind}, &out, d.unchanged()); err != nil {
 			return nil, portFault(err)
 		}
 	}
@@ -308,12 +308,14 @@ func (m *Manager) ensurePort(ctx context.Context, p *peer, s *compute.Server, ro
 	return &out.Port, nil
 }
 
-// mayTake makes sure that nothing else has a port that was given to a server:
-// two servers may have been asked for with it at once, and the first to bind it
-// gets it. The header has the binding refused where the port changed meanwhile.
-func (m *Manager) mayTake(ctx context.Context, p *peer, s *compute.Server, row *compute.Port) (header map[string]string, err error) {
-	if row.Owned || row.State != compute.PortWanted {
-		return nil, nil
+// mayTake returns the port of a row as it is before it is bound, and makes sure
+// that nothing else has it: two servers may have been asked for with one port at
+// once, and the first to bind it gets it.
+func (m *Manager) mayTake(ctx context.Context, p *peer, s *compute.Server, row *compute.Port, have []portDoc) (*portDoc, error) {
+	for i := range have {
+		if have[i].ID == row.PortID {
+			return &have[i], nil
+		}
 	}
 	var out struct {
 		Port portDoc `json:"port"`
@@ -324,7 +326,7 @@ func (m *Manager) mayTake(ctx context.Context, p *peer, s *compute.Server, row *
 	if d := out.Port.DeviceID; d != "" && d != s.ID {
 		return nil, fault.Conflictf("Port %s is still in use.", row.PortID)
 	}
-	return out.Port.unchanged(), nil
+	return &out.Port, nil
 }
 
 // unchanged is a header that has a change of the port refused where it is not as
