@@ -188,3 +188,42 @@ func TestSnapshotNeverBegun(t *testing.T) {
 	})
 	clean(t, c)
 }
+
+// TestRebuildOfWhatItWas resizes a server while a request to rebuild it waits for
+// the image service: the rebuild must not bring back what was before.
+func TestRebuildOfWhatItWas(t *testing.T) {
+	c := cloud(t, computetest.Options{})
+	c.Flavor()
+	c.Must(200, computetest.Admin, "", "POST", "/v2.1/flavors", m{"flavor": m{"id": "2", "name": "m1.small", "ram": 1024, "vcpus": 2, "disk": 2}})
+	id := c.Boot("one", nil)
+	c.Status(id, "ACTIVE")
+	var once sync.Once
+	came, goOn := make(chan struct{}), make(chan struct{})
+	c.Peers.Do(func() {
+		c.Peers.Other = func(r *http.Request) http.Handler {
+			if r.Method == "GET" && r.URL.Path == "/image/v2/images/"+computetest.ImageID {
+				once.Do(func() { close(came); <-goOn })
+			}
+			return nil
+		}
+	})
+	path := "/v2.1/servers/" + id + "/action"
+	done := make(chan computetest.Answer)
+	go func() {
+		done <- c.Call(computetest.Member, "", "POST", path, m{"rebuild": m{"imageRef": computetest.ImageID}})
+	}()
+	<-came
+	c.Must(202, computetest.Member, "", "POST", path, m{"resize": m{"flavorRef": "2"}})
+	c.Status(id, "VERIFY_RESIZE")
+	c.Must(204, computetest.Member, "", "POST", path, m{"confirmResize": nil})
+	c.Status(id, "ACTIVE")
+	c.Wait("sagas end", func() bool { ok, err := c.Tasks.Idle(t.Context()); return ok && err == nil })
+	close(goOn)
+	if a := <-done; a.Code != 409 {
+		t.Errorf("the rebuild: %d %s", a.Code, a.Text)
+	}
+	s, err := c.Store.Server(t.Context(), id)
+	if err != nil || s.Spec.Flavor.VCPUs != 2 || s.VCPUs != 2 {
+		t.Errorf("the server's flavor is %+v, %v", s.Spec.Flavor, err)
+	}
+}

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	"github.com/tropocloud/tropo/auth"
@@ -119,8 +120,19 @@ func refusal(s *compute.Server, action string, e store.Expect) error {
 }
 
 // change is the compare-and-swap that begins an operation; it belongs into the
-// transaction that starts its saga.
+// transaction that starts its saga. A new spec was made of the one in s, so that
+// must be the present one: whole operations fit between a request's look at the
+// server and its change.
 func (m *Manager) change(ctx context.Context, s *compute.Server, action string, e store.Expect, set db.Set) error {
+	if set["spec"] != nil {
+		now, err := m.store.Server(ctx, s.ID)
+		if err != nil {
+			return err
+		}
+		if fits(now, e) && !reflect.DeepEqual(now.Spec, s.Spec) {
+			return fault.Conflictf("Cannot '%s' instance %s: it was changed meanwhile.", action, s.ID)
+		}
+	}
 	ok, err := m.store.ChangeServer(ctx, s.ID, e, set)
 	if err != nil || ok {
 		return err
