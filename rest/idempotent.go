@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -221,7 +222,8 @@ func only(doc []byte) json.RawMessage {
 }
 
 // show is the GET of one object of the collection that a request is about, as
-// the same caller; nil where there is none.
+// the same caller; nil where there is none. What does not name the id is no
+// object of it: placement answers for the allocations of any consumer.
 func (a *API) show(r *Request, id string) []byte {
 	if a.opts.PlainIDs {
 		id = strings.ReplaceAll(id, "-", "")
@@ -231,7 +233,7 @@ func (a *API) show(r *Request, id string) []byte {
 	hr.URL.Path, hr.URL.RawPath, hr.URL.RawQuery = strings.TrimRight(r.HTTP.URL.Path, "/")+"/"+id, "", ""
 	w := &memory{header: http.Header{}}
 	a.ServeHTTP(w, hr)
-	if w.code != http.StatusOK {
+	if w.code != http.StatusOK || !bytes.Contains(w.body, []byte(id)) {
 		return nil
 	}
 	return w.body
