@@ -78,6 +78,13 @@ func (m *Manager) AttachInterface(ctx context.Context, s *compute.Server, in Net
 		if err := m.change(ctx, s, "attach_interface", interfaceStates, db.Set{}); err != nil {
 			return err
 		}
+		have, err := m.store.ServerPorts(ctx, s.ID)
+		if err != nil {
+			return err
+		}
+		if row.PortID != "" && slices.ContainsFunc(have, func(r compute.Port) bool { return r.PortID == row.PortID }) {
+			return fault.Conflictf("Port %s is still in use.", row.PortID) // the same was asked for before
+		}
 		if row.Position, err = m.store.NextPosition(ctx, s.ID); err != nil {
 			return err
 		}

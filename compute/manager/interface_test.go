@@ -132,3 +132,31 @@ func TestPortChangedMeanwhile(t *testing.T) {
 		t.Errorf("%d tries to bind", n)
 	}
 }
+
+// TestPortAttachedTwice asks for the same port again while it is being attached.
+func TestPortAttachedTwice(t *testing.T) {
+	came, gate := make(chan struct{}), make(chan struct{})
+	c := cloud(t, computetest.Options{Hook: func(saga, step string, undo bool, w task.When) {
+		if saga == "interface-attach" && step == "port" && w == task.Before {
+			close(came)
+			<-gate
+		}
+	}})
+	c.Flavor()
+	id := c.Boot("one", nil)
+	c.Status(id, "ACTIVE")
+	port := c.Peers.AddPort()
+	path := "/v2.1/servers/" + id + "/os-interface"
+	in := m{"interfaceAttachment": m{"port_id": port}}
+	done := make(chan computetest.Answer)
+	go func() { done <- c.Call(computetest.Member, "", "POST", path, in) }()
+	<-came
+	c.Must(409, computetest.Member, "", "POST", path, in)
+	close(gate)
+	if a := <-done; a.Code != 200 {
+		t.Errorf("the first request: %d %s", a.Code, a.Text)
+	}
+	if list := c.Must(200, computetest.Member, "", "GET", path, nil).Get("interfaceAttachments").([]any); len(list) != 2 {
+		t.Errorf("the interfaces are %v", list)
+	}
+}

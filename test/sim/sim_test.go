@@ -29,6 +29,8 @@ var failed = []struct {
 	{1417, "the port of a shelved server was deleted by its user: the server kept naming it"},
 	{1731, "a claim, and the request for the image of a shelved server, were handled when they had been given up"},
 	{3583, "a server was deleted before its snapshot began: the image was left"},
+	{10235, "a claim whose process died was taken for made: placement answers for any consumer"},
+	{10347, "a port was asked for twice and attached twice to a server"},
 }
 
 func TestSeedsThatFailed(t *testing.T) {
