@@ -56,6 +56,10 @@ type Driver struct {
 
 var _ driver.Driver = (*Driver)(nil)
 
+// probe is how often the databases are asked for a sign of life: one on a
+// machine that was cut off is left after three of them, while requests wait.
+const probe = 2 * time.Second
+
 // Open connects to the northbound database in the background.
 func Open(opts Options) (*Driver, error) {
 	if opts.Timeout == 0 {
@@ -67,7 +71,7 @@ func Open(opts Options) (*Driver, error) {
 		tables[t] = nil
 	}
 	client, err := ovsdb.Open(ovsdb.Options{
-		Find: opts.Remotes, TLS: opts.TLS, Dial: opts.Dial, Database: "OVN_Northbound", Tables: tables, Indexes: indexes(), OnChange: d.status.changed,
+		Find: opts.Remotes, TLS: opts.TLS, Dial: opts.Dial, Database: "OVN_Northbound", Tables: tables, Indexes: indexes(), OnChange: d.status.changed, Probe: probe,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("northbound database: %w", err)
@@ -78,7 +82,7 @@ func Open(opts Options) (*Driver, error) {
 	}
 	d.south, err = ovsdb.Open(ovsdb.Options{
 		Find: opts.Southbound, TLS: opts.TLS, Dial: opts.Dial, Database: "OVN_Southbound",
-		Tables: map[string][]string{tableChassis: {"name"}, tableChassisPrivate: {"name"}},
+		Tables: map[string][]string{tableChassis: {"name"}, tableChassisPrivate: {"name"}}, Probe: probe,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("southbound database: %w", err), client.Close())

@@ -62,7 +62,7 @@ func OpenSouthbound(o SouthboundOptions) (*Southbound, error) {
 	s := &Southbound{o: o, changed: make(chan struct{})}
 	var err error
 	s.client, err = ovsdb.Open(ovsdb.Options{
-		Find: o.Remotes, TLS: o.TLS, Dial: o.Dial, Database: "OVN_Southbound", Follower: true, OnChange: s.hear,
+		Find: o.Remotes, TLS: o.TLS, Dial: o.Dial, Database: "OVN_Southbound", Follower: true, OnChange: s.hear, Probe: probe,
 		Tables: map[string][]string{
 			tableChassis: {"name"}, tableDatapath: {"external_ids"},
 			tableBinding: {"logical_port", "type", "datapath", "chassis", "requested_chassis", "mac", "external_ids"},

@@ -23,8 +23,9 @@ func (d *Daemons) configureChassis(ctx context.Context) error {
 		"external_ids:ovn-encap-ip=\"" + d.conf.EncapIP + "\"",
 		"external_ids:ovn-bridge-mappings=\"" + strings.Join(mappings, ",") + "\"",
 		"external_ids:ovn-monitor-all=true",
-		// A control node may pause for a while when it is loaded.
-		"external_ids:ovn-remote-probe-interval=10000",
+		// In ms; a database is left after two of them. A control node may pause
+		// for a while when it is loaded.
+		"external_ids:ovn-remote-probe-interval=5000",
 	}
 	// While no control node is known (a node that starts before it heard of
 	// any), the controller keeps those it had.
