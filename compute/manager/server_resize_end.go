@@ -116,10 +116,24 @@ func (m *Manager) revertFinish(ctx context.Context, st *resizeState) error {
 	return err
 }
 
+// revertFailed leaves the server with its new flavor, which it has claimed: the
+// way back is closed, so what it held before is given up.
 func (m *Manager) revertFailed(ctx context.Context, st *resizeState, cause error) error {
 	if err := m.store.SetMigrationStatus(ctx, st.Migration, "error"); err != nil {
 		return err
 	}
-	return m.conclude(ctx, st.ActionID, "compute_revert_resize", st.ServerID, store.Doing(compute.TaskResizeRevert),
-		db.Set{"vm_state": compute.StateError, "task_state": "", "fault": faultOf(cause, "")}, cause)
+	if err := m.release(ctx, st.Migration); err != nil {
+		return err
+	}
+	set := db.Set{"vm_state": compute.StateError, "task_state": "", "fault": faultOf(cause, "")}
+	return m.store.Tx(ctx, func(ctx context.Context) error {
+		if s, err := m.store.Server(ctx, st.ServerID); err == nil {
+			spec := s.Spec
+			spec.OldFlavor, spec.MigrationID = nil, ""
+			set["spec"] = spec
+		} else if !isMissing(err) {
+			return err
+		}
+		return m.conclude(ctx, st.ActionID, "compute_revert_resize", st.ServerID, store.Doing(compute.TaskResizeRevert), set, cause)
+	})
 }

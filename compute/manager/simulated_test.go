@@ -227,3 +227,31 @@ func TestDiskStaysLarge(t *testing.T) {
 	c.Status(id, "ACTIVE")
 	act("ACTIVE", m{"reboot": m{"type": "HARD"}})
 }
+
+// TestRevertFails: the server keeps the claim of its new flavor alone.
+func TestRevertFails(t *testing.T) {
+	var refuse atomic.Bool
+	c := cloud(t, computetest.Options{Fail: func(_ context.Context, method, _ string) error {
+		if method == "Resize" && refuse.Load() {
+			return fault.New(fault.Internal, "made to fail")
+		}
+		return nil
+	}})
+	c.Flavor()
+	c.Must(200, computetest.Admin, "", "POST", "/v2.1/flavors", m{"flavor": m{"id": "2", "name": "m1.small", "ram": 1024, "vcpus": 2, "disk": 2}})
+	id := c.Boot("one", nil)
+	c.Status(id, "ACTIVE")
+	path := "/v2.1/servers/" + id + "/action"
+	c.Must(202, computetest.Member, "", "POST", path, m{"resize": m{"flavorRef": "2"}})
+	c.Status(id, "VERIFY_RESIZE")
+	refuse.Store(true)
+	c.Must(202, computetest.Member, "", "POST", path, m{"revertResize": nil})
+	c.Status(id, "ERROR")
+	c.Peers.Do(func() {
+		if len(c.Peers.Allocations) != 1 || c.Peers.Allocations[id] == nil {
+			t.Errorf("claims: %v", c.Peers.Allocations)
+		}
+	})
+	c.Must(202, computetest.Member, "", "POST", path, m{"rebuild": m{"imageRef": computetest.ImageID}})
+	c.Status(id, "ACTIVE")
+}

@@ -31,6 +31,7 @@ var failed = []struct {
 	{3583, "a server was deleted before its snapshot began: the image was left"},
 	{10235, "a claim whose process died was taken for made: placement answers for any consumer"},
 	{10347, "a port was asked for twice and attached twice to a server"},
+	{11135, "a resize could not be reverted: what the server held before was never given back"},
 }
 
 func TestSeedsThatFailed(t *testing.T) {
