@@ -42,7 +42,8 @@ type Options struct {
 	// The same rules as for OnChange.
 	OnState func(error)
 	// Probe is the interval of echo requests; 0: 5 s. A server that leaves
-	// one unanswered for three intervals is left.
+	// one unanswered for three intervals is left, and one that does not greet
+	// within two is not waited for.
 	Probe time.Duration
 	// MaxBackoff bounds the wait between attempts to connect; 0: 5 s.
 	MaxBackoff time.Duration
@@ -133,9 +134,11 @@ func (c *Client) run(ctx context.Context) {
 
 // session runs one connection to its end and says whether it ever was ready.
 func (c *Client) session(ctx context.Context, remote string) (bool, error) {
-	setup, cancel := context.WithTimeout(ctx, 30*time.Second)
+	// A machine that is cut off, or stands still, must not keep the client from
+	// the others.
+	greeting, cancel := context.WithTimeout(ctx, 2*c.opts.Probe)
 	defer cancel()
-	nc, err := c.dial(setup, remote)
+	nc, err := c.dial(greeting, remote)
 	if err != nil {
 		return false, err
 	}
@@ -152,7 +155,13 @@ func (c *Client) session(ctx context.Context, remote string) (bool, error) {
 	stop := context.AfterFunc(ctx, func() { k.close(context.Canceled) })
 	defer stop()
 	defer c.unready(k)
-	if err := c.start(setup, k); err != nil {
+	schema, err := c.greet(greeting, k)
+	if err != nil {
+		return false, err
+	}
+	filling, cancel := context.WithTimeout(ctx, fillTime)
+	defer cancel()
+	if err := c.fill(filling, k, schema); err != nil {
 		return false, err
 	}
 	if c.opts.OnState != nil {
@@ -161,20 +170,25 @@ func (c *Client) session(ctx context.Context, remote string) (bool, error) {
 	return true, c.probe(ctx, k)
 }
 
-// start reads schema and tables and makes the client ready.
-func (c *Client) start(ctx context.Context, k *conn) error {
+// fillTime bounds how long reading a database may take.
+const fillTime = 30 * time.Second
+
+// greet reads the schema and finds out whether the server is one to stay with.
+func (c *Client) greet(ctx context.Context, k *conn) (*Schema, error) {
 	raw, err := k.call(ctx, "get_schema", []any{c.opts.Database}, nil)
 	if err != nil {
-		return fmt.Errorf("get_schema: %w", err)
+		return nil, fmt.Errorf("get_schema: %w", err)
 	}
-	var schema Schema
-	if err := json.Unmarshal(raw, &schema); err != nil {
-		return fmt.Errorf("ovsdb: bad schema: %w", err)
+	schema := new(Schema)
+	if err := json.Unmarshal(raw, schema); err != nil {
+		return nil, fmt.Errorf("ovsdb: bad schema: %w", err)
 	}
-	if err := c.watchServer(ctx, k); err != nil {
-		return err
-	}
-	fresh := newCache(&schema, c.opts.Indexes)
+	return schema, c.watchServer(ctx, k)
+}
+
+// fill reads the tables and makes the client ready.
+func (c *Client) fill(ctx context.Context, k *conn, schema *Schema) error {
+	fresh := newCache(schema, c.opts.Indexes)
 	if len(c.opts.Tables) == 0 {
 		c.swap(k, fresh)
 		return nil
@@ -191,7 +205,7 @@ func (c *Client) start(ctx context.Context, k *conn) error {
 		requests[table] = []any{map[string]any{"columns": columns}}
 	}
 	const never = "00000000-0000-0000-0000-000000000000"
-	_, err = k.call(ctx, "monitor_cond_since", []any{c.opts.Database, "tropo", requests, never}, func(result json.RawMessage) error {
+	_, err := k.call(ctx, "monitor_cond_since", []any{c.opts.Database, "tropo", requests, never}, func(result json.RawMessage) error {
 		// [found, last transaction, updates]
 		var reply [3]json.RawMessage
 		if err := json.Unmarshal(result, &reply); err != nil {

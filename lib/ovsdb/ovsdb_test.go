@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -243,6 +244,42 @@ func TestReconnectReportsWhatDiffers(t *testing.T) {
 			t.Errorf("rows %v", rows)
 		}
 	})
+}
+
+// TestDeadRemoteIsPassedOver: of two places one does not answer, either to
+// connecting or to the first request.
+func TestDeadRemoteIsPassedOver(t *testing.T) {
+	s := newServer(t)
+	mute, err := net.Listen("unix", filepath.Join(s.dir, "mute"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	ways := map[string]DialFunc{
+		"no connection": func(ctx context.Context, network, address string) (net.Conn, error) {
+			if filepath.Base(address) == "mute" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		},
+		"no answer": nil,
+	}
+	for name, dial := range ways {
+		t.Run(name, func(t *testing.T) {
+			c, err := Open(Options{
+				Remotes: []string{"unix:" + mute.Addr().String(), s.remote()}, Database: "Zoo", Dial: dial,
+				Tables: map[string][]string{"Cage": nil}, Probe: 200 * time.Millisecond,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if err := c.Wait(withDeadline(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 func TestCloseEndsWaiters(t *testing.T) {
