@@ -49,7 +49,7 @@ func (p *Plugger) Remove(ctx context.Context, device string) error {
 		return fault.Invalidf("%q is no guest's interface.", device)
 	}
 	if err := p.remove(ctx, device); err != nil {
-		return fault.Wrap(fault.Internal, err, "The interface could not be unplugged.")
+		return fault.Wrap(kind(err), err, "The interface could not be unplugged.")
 	}
 	return nil
 }

@@ -32,14 +32,25 @@ type Plugger struct {
 // broken.
 const timeout = 30 * time.Second
 
+// kind is Unavailable where the switch's database does not answer: it restarts
+// when it has died, and the same may be asked again.
+func kind(err error) fault.Kind {
+	var exit *host.ExitError
+	if errors.As(err, &exit) && (errors.Is(err, context.DeadlineExceeded) || strings.Contains(exit.Stderr, "database connection failed")) {
+		return fault.Unavailable
+	}
+	return fault.Internal
+}
+
 // Plug makes the tap of v and adds it to its bridge for the port, on behalf of
-// the server. What exists already is kept and brought up to date.
+// the server. What exists already is kept and brought up to date. It is
+// fault.Unavailable while the switch restarts.
 func (p *Plugger) Plug(ctx context.Context, serverID string, v driver.VIF) error {
 	if err := v.Validate(); err != nil {
 		return err
 	}
 	if err := p.plug(ctx, serverID, v); err != nil {
-		return fault.Wrap(fault.Internal, err, "Port %s could not be plugged.", v.PortID)
+		return fault.Wrap(kind(err), err, "Port %s could not be plugged.", v.PortID)
 	}
 	return nil
 }
@@ -93,7 +104,7 @@ func (p *Plugger) Unplug(ctx context.Context, v driver.VIF) error {
 		return err
 	}
 	if err := p.remove(ctx, v.Device()); err != nil {
-		return fault.Wrap(fault.Internal, err, "Port %s could not be unplugged.", v.PortID)
+		return fault.Wrap(kind(err), err, "Port %s could not be unplugged.", v.PortID)
 	}
 	return nil
 }
@@ -103,11 +114,11 @@ func (p *Plugger) Unplug(ctx context.Context, v driver.VIF) error {
 func (p *Plugger) UnplugServer(ctx context.Context, serverID string) error {
 	taps, err := p.Plugged(ctx, serverID)
 	if err != nil {
-		return fault.Wrap(fault.Internal, err, "The ports of server %s could not be found.", serverID)
+		return fault.Wrap(kind(err), err, "The ports of server %s could not be found.", serverID)
 	}
 	for _, tap := range taps {
 		if err := p.remove(ctx, tap); err != nil {
-			return fault.Wrap(fault.Internal, err, "The ports of server %s could not be unplugged.", serverID)
+			return fault.Wrap(kind(err), err, "The ports of server %s could not be unplugged.", serverID)
 		}
 	}
 	return nil

@@ -81,6 +81,28 @@ func TestUnplugHalf(t *testing.T) {
 }
 
 // Errors name no path or tool to the user (CVE-2019-14433: threat 24).
+// TestSwitchAway: while the switch's database is being restarted, everything
+// may be asked again; then it is done.
+func TestSwitchAway(t *testing.T) {
+	p := viftest.Switch(t)
+	away := *p
+	away.OVSDB += ".away"
+	server, v := uuid.NewString(), viftest.VIF(t)
+	for what, err := range map[string]error{
+		"plug": away.Plug(t.Context(), server, v), "unplug": away.Unplug(t.Context(), v), "unplug all": away.UnplugServer(t.Context(), server),
+	} {
+		if !fault.Is(err, fault.Unavailable) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := p.Plug(t.Context(), server, v); err != nil {
+		t.Error(err)
+	}
+	if err := p.Unplug(t.Context(), v); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPlugRefuses(t *testing.T) {
 	p := &vif.Plugger{OVSDB: "/nonexistent/db.sock", Netns: "no-such-namespace"}
 	v := viftest.VIF(t)
