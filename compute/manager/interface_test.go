@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -136,9 +137,10 @@ func TestPortChangedMeanwhile(t *testing.T) {
 // TestPortAttachedTwice asks for the same port again while it is being attached.
 func TestPortAttachedTwice(t *testing.T) {
 	came, gate := make(chan struct{}), make(chan struct{})
+	var first sync.Once // the step may be tried again
 	c := cloud(t, computetest.Options{Hook: func(saga, step string, undo bool, w task.When) {
 		if saga == "interface-attach" && step == "port" && w == task.Before {
-			close(came)
+			first.Do(func() { close(came) })
 			<-gate
 		}
 	}})
