@@ -48,7 +48,7 @@ e2e: build guest
 
 # doc: simulate whole clouds by seeds: SEEDS (200) from START (1) on; docs/howto/simulate.md
 sim:
-	SIM_SEEDS=$(or $(SEEDS),200) SIM_START=$(or $(START),1) $(GO) test -count=1 -timeout 12h -v -run 'TestHistories' ./test/sim | grep -v '^ *\(=== \|--- PASS\)'; exit $${PIPESTATUS[0]}
+	SIM_SEEDS=$(or $(SEEDS),200) SIM_START=$(or $(START),1) $(GO) test -count=1 -timeout 12h -v -run 'TestHistories' ./test/sim | grep --line-buffered -v '^ *\(=== \|--- PASS\)'; exit $${PIPESTATUS[0]}
 
 # doc: kill -9 at every step of every saga and on every way back, each recovered from by itself; half an hour
 crash-matrix: build guest
