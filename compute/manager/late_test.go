@@ -189,6 +189,45 @@ func TestSnapshotNeverBegun(t *testing.T) {
 	clean(t, c)
 }
 
+// TestConfirmCutShort deletes a server while the confirmation of its resize
+// gives the old size back: the record of both actions ends.
+func TestConfirmCutShort(t *testing.T) {
+	var first sync.Once
+	came, gate := make(chan struct{}), make(chan struct{})
+	c := cloud(t, computetest.Options{Hook: func(saga, step string, undo bool, w task.When) {
+		if saga == "server-resize-confirm" && step == "claim" && w == task.After {
+			first.Do(func() { close(came) })
+			<-gate
+		}
+	}})
+	c.Flavor()
+	c.Must(200, computetest.Admin, "", "POST", "/v2.1/flavors", m{"flavor": m{"id": "2", "name": "m1.small", "ram": 1024, "vcpus": 2, "disk": 2}})
+	id := c.Boot("one", nil)
+	c.Status(id, "ACTIVE")
+	path := "/v2.1/servers/" + id
+	c.Must(202, computetest.Member, "", "POST", path+"/action", m{"resize": m{"flavorRef": "2"}})
+	c.Status(id, "VERIFY_RESIZE")
+	c.Must(204, computetest.Member, "", "POST", path+"/action", m{"confirmResize": nil})
+	<-came
+	c.Must(204, computetest.Member, "", "DELETE", path, nil)
+	close(gate)
+	c.Gone(id)
+	c.Wait("sagas end", func() bool { ok, err := c.Tasks.Idle(t.Context()); return ok && err == nil })
+	ended := 0
+	for _, a := range c.Must(200, computetest.Admin, "2.21", "GET", path+"/os-instance-actions", nil).Get("instanceActions").([]any) {
+		action := c.Must(200, computetest.Admin, "2.21", "GET", path+"/os-instance-actions/"+a.(m)["request_id"].(string), nil)
+		for _, e := range action.Get("instanceAction", "events").([]any) {
+			if ended++; e.(m)["finish_time"] == nil {
+				t.Errorf("%v of %v has not ended", e.(m)["event"], a.(m)["action"])
+			}
+		}
+	}
+	if ended < 4 {
+		t.Errorf("%d parts of create, resize, confirmResize and delete", ended)
+	}
+	clean(t, c)
+}
+
 // TestRebuildOfWhatItWas resizes a server while a request to rebuild it waits for
 // the image service: the rebuild must not bring back what was before.
 func TestRebuildOfWhatItWas(t *testing.T) {

@@ -47,6 +47,7 @@ func (m *Manager) registerResize() {
 			{Name: "claim", Do: m.confirmClaim, Patience: forever},
 			{Name: "finish", Do: m.confirmFinish, Patience: forever},
 		},
+		Failed: m.confirmFailed,
 	})
 	task.Register(m.tasks, task.Saga[resizeState]{
 		Name: sagaRevert,

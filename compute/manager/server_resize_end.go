@@ -79,6 +79,20 @@ func (m *Manager) confirmFinish(ctx context.Context, st *resizeState) error {
 	return err
 }
 
+// confirmFailed ends a confirmation that a deletion of the server cut short. It
+// had its effect at once; the deletion gives back what is left.
+func (m *Manager) confirmFailed(ctx context.Context, st *resizeState, cause error) error {
+	if err := m.store.SetMigrationStatus(ctx, st.Migration, "confirmed"); err != nil {
+		return err
+	}
+	return m.store.Tx(ctx, func(ctx context.Context) error {
+		if err := m.event(ctx, st.ActionID, "compute_confirm_resize", ""); err != nil {
+			return err
+		}
+		return m.eventEnd(ctx, st.ActionID, "compute_confirm_resize", cause)
+	})
+}
+
 func (m *Manager) revertGuest(ctx context.Context, st *resizeState) error {
 	s, err := m.doing(ctx, st.ServerID, compute.TaskResizeRevert)
 	if err != nil {

@@ -24,6 +24,7 @@ var failed = []struct {
 	{353, "a server was deleted while the request for its port was under way, which left the port"},
 	{437, "a server with the larger disk of a reverted resize was evacuated with the smaller one"},
 	{797, "two actions within the same microsecond: the check took the first for the last"},
+	{881, "a server was deleted while a resize was being confirmed: the record of that never ended"},
 	{1144, "as 1417"},
 	{1182, "a port was given to two servers at once, of which one failed: the check took its row for the port's"},
 	{1417, "the port of a shelved server was deleted by its user: the server kept naming it"},
