@@ -35,7 +35,7 @@ up() {
     grep -q '^ready' "$STATE/up.log" || { cat "$STATE/up.log" >&2; echo "the cloud is not ready after 30 s" >&2; exit 1; }
     cat "$STATE/up.log"
   fi
-  export OS_CLIENT_CONFIG_FILE=$PWD/$STATE/clouds.yaml OS_CLOUD=tropo
+  export OS_CLIENT_CONFIG_FILE=$(realpath "$STATE")/clouds.yaml OS_CLOUD=tropo
   os catalog list -c Name -c Type
 
   step "an image, a flavor, a key"
@@ -85,7 +85,7 @@ up() {
   cat <<EOF
 
 The cloud runs. Reach it with
-  export OS_CLIENT_CONFIG_FILE=$PWD/$STATE/clouds.yaml OS_CLOUD=tropo
+  export OS_CLIENT_CONFIG_FILE=$(realpath "$STATE")/clouds.yaml OS_CLOUD=tropo
   openstack server list
   ${ssh[*]}
   openstack console log show demo
