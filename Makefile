@@ -64,7 +64,7 @@ chaos: build guest
 lint:
 	$(GO) vet ./...
 	$(GO) tool -modfile=tools/tools.mod staticcheck ./...
-	@test -z "$$($(GO) tool -modfile=tools/tools.mod gofumpt -l $$(git ls-files '*.go') | tee /dev/stderr)" || { echo "run make fmt" >&2; exit 1; }
+	@test -z "$$($(GO) tool -modfile=tools/tools.mod gofumpt -l $$(git ls-files '*.go') | tee -a /dev/stderr)" || { echo "run make fmt" >&2; exit 1; }
 
 # doc: format the code
 fmt:
