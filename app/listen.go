@@ -84,11 +84,11 @@ func (f *front) lookUp(path string) (h http.Handler, known bool) {
 }
 
 // next returns a channel that is closed when a service more answers; nil when
-// that of the path does already, or never will.
+// that of the path does already.
 func (f *front) next(path string) <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if h, known := f.lookUp(path); h != nil || !known {
+	if h, _ := f.lookUp(path); h != nil {
 		return nil
 	}
 	if f.news == nil {
@@ -100,6 +100,11 @@ func (f *front) next(path string) <-chan struct{} {
 // ServeHTTP implements http.Handler.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h, known := f.find(r.URL.Path)
+	f.answer(w, r, h, known)
+}
+
+// answer answers with what find found for the request's path.
+func (f *front) answer(w http.ResponseWriter, r *http.Request, h http.Handler, known bool) {
 	switch {
 	case h != nil:
 		h.ServeHTTP(w, r)

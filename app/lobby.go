@@ -32,10 +32,12 @@ func newLobby(ctx context.Context, f *front) *lobby {
 
 // ServeHTTP implements http.Handler.
 func (l *lobby) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if l.front.next(r.URL.Path) != nil {
+	h, known := l.front.find(r.URL.Path)
+	if h == nil && known {
 		l.wait(r)
+		h, known = l.front.find(r.URL.Path)
 	}
-	l.front.ServeHTTP(w, r)
+	l.front.answer(w, r, h, known)
 }
 
 // wait returns when the service answers, or when there is no more waiting.
