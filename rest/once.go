@@ -41,8 +41,9 @@ const (
 const maxOnceAnswer = 64 << 10
 
 // Once makes a POST with an Idempotency-Key happen once: a repetition gets the
-// first one's answer, for 24 hours. How much is kept for a user is bounded. It keeps its rows in the service's own
-// database, so all processes of a service share it.
+// first one's answer, for 24 hours. How much is kept for a user is bounded. It
+// keeps its rows in the service's own database, so all processes of a service
+// share it.
 //
 // A key belongs to a user and a project. Its answer is encrypted with it: what
 // is in an answer (a password that was made) cannot be read from the database.

@@ -119,12 +119,18 @@ func TestLateImage(t *testing.T) {
 	close(goOn)
 	c.Gone(id)
 	l.arrive(t)
+	noImagesLeft(t, c)
+	clean(t, c)
+}
+
+// noImagesLeft checks that there is only the image that was there at first.
+func noImagesLeft(t *testing.T, c *computetest.Cloud) {
+	t.Helper()
 	c.Peers.Do(func() {
 		if len(c.Peers.Images) != 1 {
 			t.Errorf("images are left: %v", c.Peers.Images)
 		}
 	})
-	clean(t, c)
 }
 
 // TestPortChangedAsSeen: a port is bound, and a given one let go, as it was seen
@@ -181,11 +187,7 @@ func TestSnapshotNeverBegun(t *testing.T) {
 	c.Must(204, computetest.Member, "", "DELETE", path, nil)
 	close(gate)
 	c.Gone(id)
-	c.Peers.Do(func() {
-		if len(c.Peers.Images) != 1 {
-			t.Errorf("images are left: %v", c.Peers.Images)
-		}
-	})
+	noImagesLeft(t, c)
 	clean(t, c)
 }
 
