@@ -193,6 +193,26 @@ func TestTapAndBridge(t *testing.T) {
 	}
 }
 
+func TestOverlapping(t *testing.T) {
+	ns := testNetns(t, "o")
+	for name, p := range map[string]string{"a0": "192.0.2.1/24", "a1": "198.51.100.1/25", "a2": "fd00:1::1/64"} {
+		if err := EnsureTap(Tap{Netns: ns, Name: name}); err != nil {
+			t.Fatal(err)
+		}
+		if err := EnsureAddr(ns, name, netip.MustParsePrefix(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for p, want := range map[string]string{
+		"192.0.2.9/24": "", "192.0.0.0/16": "", "198.51.100.9/24": "a1", "198.51.100.129/25": "", "fd00:1::9/48": "a2", "10.0.0.1/8": "",
+	} {
+		got, err := Overlapping(ns, "a0", netip.MustParsePrefix(p))
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%s overlaps with %q, %v; want %q", p, got, err, want)
+		}
+	}
+}
+
 func TestDeleteLinkOfMissingNamespace(t *testing.T) {
 	if err := DeleteLink("tropo-no-such-namespace", "x"); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -265,6 +266,41 @@ func EnsureAddr(netns, name string, p netip.Prefix) error {
 		}
 		return netlink.AddrReplace(l, a)
 	})
+}
+
+// Overlapping lists the links of a namespace, but for one, that have an address
+// whose subnet overlaps p: what is sent into that subnet may leave by any of them.
+func Overlapping(netns, but string, p netip.Prefix) ([]string, error) {
+	var out []string
+	err := InNetns(netns, func() error {
+		return retry(func() error {
+			out = out[:0]
+			links, err := netlink.LinkList()
+			if err != nil {
+				return err
+			}
+			for _, l := range links {
+				if l.Attrs().Name == but {
+					continue
+				}
+				addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+				if err != nil {
+					return err
+				}
+				if slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
+					q, err := netip.ParsePrefix(a.IPNet.String())
+					return err == nil && q.Overlaps(p)
+				}) {
+					out = append(out, l.Attrs().Name)
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("host: addresses of %q: %w", netns, err)
+	}
+	return out, nil
 }
 
 // DeleteAddr takes an address away.

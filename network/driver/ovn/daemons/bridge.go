@@ -3,9 +3,11 @@ package daemons
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/host"
@@ -118,17 +120,36 @@ func (d *Daemons) ensureHostLink() error {
 
 // EnsureProviderAddress gives the host an address on the provider bridge,
 // with the external subnet's length: the gateway of that subnet, as a rule.
-func (d *Daemons) EnsureProviderAddress(_ context.Context, p netip.Prefix) error {
+func (d *Daemons) EnsureProviderAddress(ctx context.Context, p netip.Prefix) error {
 	if !p.IsValid() || p.Addr().IsLoopback() || p.Addr().IsMulticast() || p.Addr().IsUnspecified() {
 		return fault.Invalidf("%s is no address for the provider network.", p)
 	}
 	if d.conf.ProviderLink != "" {
 		return nil // the gateway is out there
 	}
+	d.tellOfOverlap(ctx, p)
 	if err := host.EnsureAddr(d.conf.HostNetns, d.HostLink(), p); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "The host could not be given the address %s.", p)
 	}
 	return nil
+}
+
+// tellOfOverlap warns, once for each address, of another link of the host in the
+// same subnet: of another cloud, maybe. The host has one routing table, and would
+// look for this cloud's floating IPs over there.
+func (d *Daemons) tellOfOverlap(ctx context.Context, p netip.Prefix) {
+	if _, told := d.overlaps.LoadOrStore(p, true); told {
+		return
+	}
+	links, err := host.Overlapping(d.conf.HostNetns, d.HostLink(), p)
+	if err != nil {
+		d.overlaps.Delete(p) // asked again with the next call
+		return
+	}
+	if len(links) > 0 {
+		d.conf.Log.WarnContext(ctx, "another link of this host is in the subnet of an external network: floating IPs may be out of this host's reach; give each cloud on a host its own subnet",
+			slog.String("address", p.String()), slog.String("links", strings.Join(links, " ")))
+	}
 }
 
 // HostLinked says whether the provider bridge leads to the host and no further.
@@ -165,6 +186,7 @@ func (d *Daemons) RemoveProviderAddress(_ context.Context, p netip.Prefix) error
 	if !host.LinkExists(d.conf.HostNetns, d.HostLink()) {
 		return nil
 	}
+	d.overlaps.Delete(p)
 	if err := host.DeleteAddr(d.conf.HostNetns, d.HostLink(), p); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "The address %s could not be taken from the host.", p)
 	}

@@ -85,6 +85,8 @@ type Daemons struct {
 	conf  Config
 	short string
 
+	overlaps sync.Map // of addresses (netip.Prefix): looked at, see tellOfOverlap
+
 	mu       sync.Mutex
 	datapath string               // once Start knows it
 	controls []netip.Addr         // last heard
