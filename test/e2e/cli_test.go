@@ -86,7 +86,9 @@ func TestUnmodifiedCommandLine(t *testing.T) {
 	c.openstack("image", "create", "guest", "--disk-format", "qcow2", "--container-format", "bare", "--public", "--file", os.Getenv("TROPO_GUEST"))
 	c.openstack("flavor", "create", "tiny", "--ram", "256", "--vcpus", "1", "--disk", "1")
 	c.openstack("network", "create", "public", "--external")
-	c.openstack("subnet", "create", "public", "--network", "public", "--subnet-range", "172.28.4.0/24", "--no-dhcp", "--gateway", "172.28.4.1", "--allocation-pool", "start=172.28.4.10,end=172.28.4.250")
+	outside := freeSubnet(t)
+	c.openstack("subnet", "create", "public", "--network", "public", "--subnet-range", outside+".0/24", "--no-dhcp",
+		"--gateway", outside+".1", "--allocation-pool", "start="+outside+".10,end="+outside+".250")
 	c.openstack("network", "create", "private")
 	c.openstack("subnet", "create", "private", "--network", "private", "--subnet-range", "10.11.12.0/24")
 	c.openstack("router", "create", "r")

@@ -9,9 +9,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -75,6 +77,29 @@ func freeAddress(t *testing.T) string {
 		}
 	}
 	t.Fatal("no port is free")
+	return ""
+}
+
+// freeSubnet begins the addresses of an IPv4 subnet of 24 bits that no link of the
+// host is in: one routing table serves all clouds here, and those that a killed
+// test left.
+func freeSubnet(t *testing.T) string {
+	t.Helper()
+	taken, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		begin := fmt.Sprintf("172.28.%d", rand.N(256)) //nolint:gosec // no secret
+		p := netip.MustParsePrefix(begin + ".0/24")
+		if !slices.ContainsFunc(taken, func(a net.Addr) bool {
+			q, err := netip.ParsePrefix(a.String())
+			return err == nil && q.Overlaps(p)
+		}) {
+			return begin
+		}
+	}
+	t.Fatal("no subnet is free")
 	return ""
 }
 
