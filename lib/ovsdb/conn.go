@@ -148,13 +148,21 @@ func (c *conn) call(ctx context.Context, method string, params any, hook func(js
 		}
 		return nil, fmt.Errorf("ovsdb: send %s: %w", method, err)
 	}
-	select {
-	case m := <-w.reply:
+	outcome := func(m message) (json.RawMessage, error) {
 		if !isNull(m.Error) {
 			return nil, rpcError(m.Error)
 		}
 		return m.Result, nil
+	}
+	select {
+	case m := <-w.reply:
+		return outcome(m)
 	case <-c.done:
+		select {
+		case m := <-w.reply: // came before the end
+			return outcome(m)
+		default:
+		}
 		return nil, fmt.Errorf("%w: %w", ErrDisconnected, c.cause())
 	case <-ctx.Done():
 		c.forget(id)

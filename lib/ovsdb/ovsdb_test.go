@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -333,5 +334,27 @@ func view(t *testing.T, c *Client, f func(View)) {
 	t.Helper()
 	if err := c.View(withDeadline(t), func(v View) error { f(v); return nil }); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestControl(t *testing.T) {
+	s := newServer(t)
+	ctx := withDeadline(t)
+	if err := s.open(Options{}).Wait(ctx); err != nil { // until the daemon serves
+		t.Fatal(err)
+	}
+	socket := filepath.Join(s.dir, "ctl")
+	if out, err := Control(ctx, socket, "ovsdb-server/list-dbs"); err != nil || !strings.Contains(out, "Zoo\n") {
+		t.Errorf("said %q, %v", out, err)
+	}
+	if out, err := Control(ctx, socket, "vlog/set", "any:file:off"); err != nil || out != "" {
+		t.Errorf("with an argument: %q, %v", out, err)
+	}
+	var refused *Error
+	if _, err := Control(ctx, socket, "no-such-command"); !errors.As(err, &refused) {
+		t.Errorf("an unknown command: %v", err)
+	}
+	if _, err := Control(ctx, socket+"x", "version"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no daemon: %v", err)
 	}
 }
