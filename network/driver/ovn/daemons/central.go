@@ -122,26 +122,7 @@ func (d *Daemons) centralProcesses() []process {
 	if !d.conf.Central {
 		return nil
 	}
-	return []process{
-		d.centralDatabase(northbound()), d.centralDatabase(southbound()),
-		{
-			name: "northd", program: "ovn-northd", control: d.run("northd.ctl"), netns: d.conf.HostNetns, exact: true,
-			args: append([]string{
-				"--ovnnb-db=" + d.probed(northbound()), "--ovnsb-db=" + d.probed(southbound()),
-			}, d.tls()...),
-		},
-	}
-}
-
-// probed lists where a database is for northd, the machine's own last: northd
-// probes its connections only where the list does not begin with a local one,
-// and without probes it waits for a leader that is cut off as long as TCP does.
-func (d *Daemons) probed(c central) string {
-	list := d.remotes(c)
-	if own := "unix:" + d.run(c.name+".sock"); len(list) > 1 && list[0] == own {
-		list = append(list[1:], own)
-	}
-	return strings.Join(list, ",")
+	return []process{d.centralDatabase(northbound()), d.centralDatabase(southbound()), d.northd()}
 }
 
 func (d *Daemons) centralDatabase(c central) process {
@@ -172,25 +153,6 @@ func (d *Daemons) startCentral(ctx context.Context) error {
 		}
 	}
 	return d.awaitNorthd(ctx)
-}
-
-// awaitNorthd returns when northd has filled the southbound database.
-// ovn-controller 23.03 now and then dies of one that is still empty. With
-// other control nodes nothing waits for them: they may wait for this one.
-func (d *Daemons) awaitNorthd(ctx context.Context) error {
-	if !d.conf.Central {
-		return nil
-	}
-	limit := "15"
-	if len(d.controls) > 1 {
-		limit = "3"
-	}
-	_, err := d.command(ctx, "ovn-nbctl", "--db="+d.Northbound(), "--timeout="+limit, "--wait=sb", "--no-leader-only", "sync")
-	if err != nil && len(d.controls) > 1 && ctx.Err() == nil {
-		d.conf.Log.InfoContext(ctx, "network databases have not joined those of other control nodes yet", slog.Any("error", err))
-		return nil
-	}
-	return err
 }
 
 // ensureMember makes a database a member of a raft cluster: the first control
@@ -294,8 +256,8 @@ var memberLine = regexp.MustCompile(`(?m)^    ([0-9a-f]{4}) \([0-9a-f]{4} at (ss
 // dismiss throws members out that are control nodes no more, where this
 // machine's database leads.
 func (d *Daemons) dismiss(ctx context.Context, c central) error {
-	out, err := d.command(ctx, "ovs-appctl", "-t", d.run(c.name+".ctl"), "cluster/status", c.database)
-	if err != nil || !bytes.Contains(out, []byte("\nRole: leader")) || !slices.Contains(d.controls, d.conf.Address) {
+	out, err := d.status(ctx, c)
+	if err != nil || !leading(out) || !slices.Contains(d.controls, d.conf.Address) {
 		return err
 	}
 	if d.missed == nil {
@@ -305,8 +267,8 @@ func (d *Daemons) dismiss(ctx context.Context, c central) error {
 	for _, a := range d.controls {
 		known[remote("ssl", a, c.raft)] = true
 	}
-	for _, m := range memberLine.FindAllSubmatch(out, -1) {
-		id, address := string(m[1]), string(m[2])
+	for _, m := range memberLine.FindAllStringSubmatch(out, -1) {
+		id, address := m[1], m[2]
 		since, missed := d.missed[c.name+id]
 		switch {
 		case known[address]:
@@ -314,7 +276,7 @@ func (d *Daemons) dismiss(ctx context.Context, c central) error {
 		case !missed:
 			d.missed[c.name+id] = time.Now()
 		case time.Since(since) >= d.conf.LeaveTime:
-			if _, err := d.command(ctx, "ovs-appctl", "-t", d.run(c.name+".ctl"), "cluster/kick", c.database, id); err != nil {
+			if _, err := d.control(ctx, d.run(c.name+".ctl"), "cluster/kick", c.database, id); err != nil {
 				return err
 			}
 			d.conf.Log.InfoContext(ctx, "network database has a member less", slog.String("database", c.database), slog.String("member", address))
@@ -331,15 +293,29 @@ func (d *Daemons) Members(ctx context.Context, southboundToo bool) (members []st
 	if southboundToo {
 		c = southbound()
 	}
-	out, err := d.command(ctx, "ovs-appctl", "-t", d.run(c.name+".ctl"), "cluster/status", c.database)
+	out, err := d.status(ctx, c)
 	if err != nil {
 		return nil, false, err
 	}
-	for _, m := range memberLine.FindAllSubmatch(out, -1) {
-		members = append(members, string(m[2]))
+	for _, m := range memberLine.FindAllStringSubmatch(out, -1) {
+		members = append(members, m[2])
 	}
 	slices.Sort(members)
-	return members, bytes.Contains(out, []byte("\nRole: leader")), nil
+	return members, leading(out), nil
+}
+
+// status is what a database of this machine says of its cluster, a line each
+// (ovsdb-server(1), cluster/status).
+func (d *Daemons) status(ctx context.Context, c central) (string, error) {
+	return d.control(ctx, d.run(c.name+".ctl"), "cluster/status", c.database)
+}
+
+// leading says whether the database of a status leads its cluster.
+func leading(status string) bool { return strings.Contains(status, "\nRole: leader\n") }
+
+// led says whether the cluster of a status has a leader that its database hears.
+func led(status string) bool {
+	return strings.Contains(status, "\nStatus: cluster member\n") && !strings.Contains(status, "\nLeader: unknown\n")
 }
 
 // Ports of tunnels, by encapsulation.

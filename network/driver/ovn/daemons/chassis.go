@@ -51,7 +51,7 @@ func (d *Daemons) leave(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if _, err := d.command(ctx, "ovs-appctl", "-t", d.controlSocket(p, proc.PID), "exit"); err == nil {
+	if _, err := d.control(ctx, d.controlSocket(p, proc.PID), "exit"); err == nil {
 		_ = proc.Wait(ctx) // what does not end is ended
 	}
 }
@@ -61,9 +61,11 @@ func (d *Daemons) leave(ctx context.Context) {
 func (d *Daemons) Connected(ctx context.Context) bool {
 	p := d.controller()
 	proc, ok := d.find(p)
-	if !ok {
-		return false
-	}
-	out, err := d.command(ctx, "ovs-appctl", "-t", d.controlSocket(p, proc.PID), "connection-status")
-	return err == nil && strings.TrimSpace(string(out)) == "connected"
+	return ok && d.connected(ctx, d.controlSocket(p, proc.PID), "connection-status")
+}
+
+// connected asks a client of the databases about a connection of its own.
+func (d *Daemons) connected(ctx context.Context, socket, command string) bool {
+	out, err := d.control(ctx, socket, command)
+	return err == nil && strings.TrimSpace(out) == "connected"
 }

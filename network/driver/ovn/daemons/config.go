@@ -92,6 +92,11 @@ type Daemons struct {
 	controls []netip.Addr         // last heard
 	removed  []netip.Addr         // last heard
 	missed   map[string]time.Time // since when a member of a database is no control node
+
+	// Run's own: since when northd looks for leaders that there are, and how
+	// long it may.
+	astray   time.Time
+	patience time.Duration
 }
 
 const (
@@ -110,7 +115,7 @@ func ShortID(id string) string {
 
 // New checks a configuration. Nothing is started.
 func New(c Config) (*Daemons, error) {
-	d := &Daemons{conf: c, short: ShortID(c.ID)}
+	d := &Daemons{conf: c, short: ShortID(c.ID), patience: northdPatience}
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil || c.ID == "" || c.Dir == "" {
 		return nil, fault.Invalidf("The OVN daemons need an id and a directory.")

@@ -31,6 +31,7 @@ import (
 
 	"github.com/tropocloud/tropo/fault"
 	"github.com/tropocloud/tropo/host"
+	"github.com/tropocloud/tropo/lib/ovsdb"
 	"github.com/tropocloud/tropo/network/driver"
 )
 
@@ -94,6 +95,13 @@ func (d *Daemons) Vsctl(ctx context.Context, args ...string) (string, error) {
 
 func (d *Daemons) command(ctx context.Context, path string, args ...string) ([]byte, error) {
 	return host.Run(ctx, host.Command{Path: path, Args: args, Env: d.env(), Netns: d.conf.HostNetns, Timeout: commandTimeout})
+}
+
+// control runs a command in a daemon over its control socket.
+func (d *Daemons) control(ctx context.Context, socket, command string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	return ovsdb.Control(ctx, socket, command, args...)
 }
 
 // Start makes everything run: it is idempotent, and leaves what runs alone.
@@ -191,6 +199,9 @@ func (d *Daemons) Run(ctx context.Context) error {
 		}
 		if err := d.follow(ctx, round%followRounds == 0); err != nil && ctx.Err() == nil {
 			d.conf.Log.WarnContext(ctx, "network daemons do not follow the control nodes yet", slog.Any("error", err))
+		}
+		if err := d.mindNorthd(ctx); err != nil && ctx.Err() == nil {
+			d.conf.Log.WarnContext(ctx, "northd not looked after", slog.Any("error", err))
 		}
 	}
 }

@@ -140,7 +140,7 @@ func (d *Daemons) ensureProcess(ctx context.Context, p process) (bool, error) {
 			return false, ctx.Err()
 		}
 		if err == nil && p.quit != nil {
-			if _, err := d.command(ctx, "ovs-appctl", append([]string{"-t", d.controlSocket(p, proc.PID)}, p.quit...)...); err != nil {
+			if _, err := d.control(ctx, d.controlSocket(p, proc.PID), p.quit[0], p.quit[1:]...); err != nil {
 				return false, err
 			}
 			wait, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -171,7 +171,7 @@ func (d *Daemons) ensureProcess(ctx context.Context, p process) (bool, error) {
 
 // answers asks a daemon for its version over its control socket.
 func (d *Daemons) answers(ctx context.Context, p process, pid int) error {
-	_, err := d.command(ctx, "ovs-appctl", "-t", d.controlSocket(p, pid), "version")
+	_, err := d.control(ctx, d.controlSocket(p, pid), "version")
 	return err
 }
 
@@ -208,7 +208,7 @@ func (d *Daemons) rotateLogs(ctx context.Context) {
 		proc, ok := d.find(p)
 		err := os.Rename(path, path+".old")
 		if err == nil && ok {
-			_, err = d.command(ctx, "ovs-appctl", "-t", d.controlSocket(p, proc.PID), "vlog/reopen")
+			_, err = d.control(ctx, d.controlSocket(p, proc.PID), "vlog/reopen")
 		}
 		if err != nil {
 			d.conf.Log.WarnContext(ctx, "network daemon's log not rotated", slog.String("daemon", p.name), slog.Any("error", err))
