@@ -119,7 +119,7 @@ func (s *System) openNodes() error {
 		Store: st, Self: s.member.Node, Version: s.o.Version, Dir: s.state.Path("pki"), Session: s.session("nova"),
 		Bus: shared, Metadata: s.metadataSecret, Share: s.shareControl, Keys: s.shareKeys, Log: s.log,
 		Changed: func(ctx context.Context) {
-			if err := s.bus.Notify(ctx, changedEvent, struct{}{}); err != nil {
+			if err := bus.Tell(ctx, s.bus, changedEvent, struct{}{}); err != nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "a change of the nodes was not announced", slog.Any("error", err))
 			}
 		},

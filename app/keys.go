@@ -115,7 +115,7 @@ func (s *System) publishKeys(ctx context.Context, old string, next agreedKeys) e
 	if err := s.keepLastKeys(next.Digest); err != nil {
 		return err
 	}
-	if err := s.bus.Notify(ctx, keysEvent, struct{}{}); err != nil {
+	if err := bus.Tell(ctx, s.bus, keysEvent, struct{}{}); err != nil {
 		s.log.LogAttrs(ctx, slog.LevelInfo, "a rotation of keys was not announced", slog.Any("error", err))
 	}
 	return nil

@@ -34,6 +34,18 @@ import (
 // CallTimeout bounds a Call whose context has no earlier deadline.
 const CallTimeout = 60 * time.Second
 
+// TellTimeout bounds what is said while a user waits: by Tell, or by a cast that
+// is only a hint.
+const TellTimeout = time.Second
+
+// Tell notifies of what is in the rows as well: nobody has to wait for long to
+// say it while the broker is away.
+func Tell(ctx context.Context, b Bus, event string, payload any) error {
+	ctx, cancel := context.WithTimeout(ctx, TellTimeout)
+	defer cancel()
+	return b.Notify(ctx, event, payload)
+}
+
 // MaxMessage bounds an encoded payload, in bytes; larger ones are
 // fault.TooLarge.
 const MaxMessage = 8 << 20

@@ -50,6 +50,8 @@ type Options struct {
 	Dir string
 	// Images makes hosts fetch image data and wait for ports, as real ones do.
 	Images bool
+	// Bus, if set, stands between the service and its bus.
+	Bus func(bus.Bus) bus.Bus
 	// Ready is how many hosts New waits for; 0: as many as Hosts.
 	Ready int
 }
@@ -155,6 +157,9 @@ func (c *Cloud) Start() {
 	transport.Add("cloud", c.Peers)
 	session := auth.NewSession(auth.SessionOptions{AuthURL: "http://cloud/identity/v3", Username: "nova", Password: func() string { return "secret" }, Transport: transport})
 	c.Bus = inproc.New(inproc.Options{})
+	if c.opts.Bus != nil {
+		c.Bus = c.opts.Bus(c.Bus)
+	}
 	var err error
 	c.Store, err = store.New(ctx, c.opts.DB)
 	c.must(err)

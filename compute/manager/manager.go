@@ -118,7 +118,7 @@ func (m *Manager) heartbeat(ctx context.Context) error {
 func (m *Manager) Config() *compute.Config { return &m.conf }
 
 func (m *Manager) notify(ctx context.Context, event string, s *compute.Server) {
-	if err := m.bus.Notify(ctx, event, compute.EventOf(s)); err != nil {
+	if err := bus.Tell(ctx, m.bus, event, compute.EventOf(s)); err != nil {
 		m.log.LogAttrs(ctx, slog.LevelInfo, "a notification was not sent", slog.String("event", event), slog.String("error", err.Error()))
 	}
 }

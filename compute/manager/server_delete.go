@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/tropocloud/tropo/bus"
 	"github.com/tropocloud/tropo/compute"
 	"github.com/tropocloud/tropo/compute/store"
 	"github.com/tropocloud/tropo/db"
@@ -94,7 +95,7 @@ func (m *Manager) interrupt(ctx context.Context, serverID string) {
 	if err != nil || s.Host == "" {
 		return
 	}
-	cctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	cctx, cancel := context.WithTimeout(ctx, bus.TellTimeout)
 	defer cancel()
 	err = m.bus.Cast(cctx, agentOf(s.Host), compute.MethodCancel, compute.GuestRequest{ServerID: s.ID})
 	if err != nil && !fault.Is(err, fault.Unavailable) {

@@ -172,7 +172,7 @@ func (m *Manager) announce(ctx context.Context) {
 	if m.bus == nil {
 		return
 	}
-	if err := m.bus.Notify(context.WithoutCancel(ctx), InvalidateEvent, struct{}{}); err != nil {
+	if err := bus.Tell(context.WithoutCancel(ctx), m.bus, InvalidateEvent, struct{}{}); err != nil {
 		m.log.LogAttrs(ctx, slog.LevelWarn, "revocation was not announced", slog.String("error", err.Error()))
 	}
 }

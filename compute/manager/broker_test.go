@@ -1,0 +1,63 @@
+package manager_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tropocloud/tropo/bus"
+	"github.com/tropocloud/tropo/compute"
+	"github.com/tropocloud/tropo/compute/computetest"
+	"github.com/tropocloud/tropo/fault"
+)
+
+// mute is a bus whose broker takes no notification and no hint, and notes how
+// long it might have kept their senders.
+type mute struct {
+	bus.Bus
+	asked   atomic.Int64
+	longest atomic.Int64 // a time.Duration
+}
+
+func (m *mute) refuse(ctx context.Context) error {
+	wait := time.Hour
+	if end, ok := ctx.Deadline(); ok {
+		wait = time.Until(end)
+	}
+	m.asked.Add(1)
+	for {
+		old := m.longest.Load()
+		if int64(wait) <= old || m.longest.CompareAndSwap(old, int64(wait)) {
+			return fault.Unavailablef("The broker is away.")
+		}
+	}
+}
+
+func (m *mute) Notify(ctx context.Context, _ string, _ any) error { return m.refuse(ctx) }
+
+func (m *mute) Cast(ctx context.Context, t bus.Target, method string, in any) error {
+	if method == compute.MethodCancel {
+		return m.refuse(ctx)
+	}
+	return m.Bus.Cast(ctx, t, method, in)
+}
+
+// TestUsersDoNotWaitForTheBroker: what a request has only to tell does not keep
+// its user while the broker is away.
+func TestUsersDoNotWaitForTheBroker(t *testing.T) {
+	broker := &mute{}
+	c := cloud(t, computetest.Options{Bus: func(b bus.Bus) bus.Bus { broker.Bus = b; return broker }})
+	c.Flavor()
+	id := c.Boot("one", nil)
+	c.Status(id, "ACTIVE")
+	c.Must(204, computetest.Member, "", "DELETE", "/v2.1/servers/"+id, nil)
+	c.Gone(id)
+	clean(t, c)
+	if broker.asked.Load() < 5 { // the begin and the end of both, and the hint to the host
+		t.Errorf("%d things were told", broker.asked.Load())
+	}
+	if d := time.Duration(broker.longest.Load()); d > bus.TellTimeout {
+		t.Errorf("a request may wait %v for the broker", d)
+	}
+}
