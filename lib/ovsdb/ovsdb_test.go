@@ -358,3 +358,35 @@ func TestControl(t *testing.T) {
 		t.Errorf("no daemon: %v", err)
 	}
 }
+
+// TestReplyBeforeTheEnd: an answer counts however soon the connection ends.
+func TestReplyBeforeTheEnd(t *testing.T) {
+	ctx := withDeadline(t)
+	for range 100 { // the reader and the caller race
+		server, client := net.Pipe()
+		k := newConn(client, nil)
+		served := make(chan error, 1)
+		go func() {
+			defer server.Close()
+			var request message
+			if err := json.NewDecoder(server).Decode(&request); err != nil {
+				served <- err
+				return
+			}
+			served <- json.NewEncoder(server).Encode(message{ID: request.ID, Result: json.RawMessage(`"done"`)})
+		}()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			k.read()
+		}()
+		got, err := k.call(ctx, "exit", []string{}, nil)
+		<-ended
+		if failed := <-served; failed != nil {
+			t.Fatal(failed)
+		}
+		if err != nil || string(got) != `"done"` {
+			t.Fatalf("got %s, %v", got, err)
+		}
+	}
+}

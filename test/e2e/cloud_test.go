@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +21,8 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
+
+	"github.com/tropocloud/tropo/host"
 )
 
 // cloud is a tropo process with its state folder.
@@ -85,17 +86,13 @@ func freeAddress(t *testing.T) string {
 // test left.
 func freeSubnet(t *testing.T) string {
 	t.Helper()
-	taken, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for range 100 {
 		begin := fmt.Sprintf("172.28.%d", rand.N(256)) //nolint:gosec // no secret
-		p := netip.MustParsePrefix(begin + ".0/24")
-		if !slices.ContainsFunc(taken, func(a net.Addr) bool {
-			q, err := netip.ParsePrefix(a.String())
-			return err == nil && q.Overlaps(p)
-		}) {
+		links, err := host.Overlapping("", "", netip.MustParsePrefix(begin+".0/24"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(links) == 0 {
 			return begin
 		}
 	}

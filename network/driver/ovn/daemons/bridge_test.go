@@ -16,7 +16,7 @@ import (
 // network is not the only one.
 func TestTwoCloudsInOneSubnet(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root")
+		t.Skip("makes a network namespace with links in it, which only root may")
 	}
 	ns := fmt.Sprintf("tropo-t%dbr", os.Getpid())
 	must := func(err error) {

@@ -3,11 +3,8 @@ package daemons
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,30 +39,12 @@ func answer(t *testing.T, socket string, text *atomic.Value) {
 // both databases have had a leader for a while, less and less often, and is left
 // alone while there is none to be found.
 func TestNorthdFindsNewLeaders(t *testing.T) {
-	if _, err := exec.LookPath("ovn-northd"); err != nil {
-		t.Skip("ovn-northd is not installed")
-	}
-	dir, err := os.MkdirTemp("", "ovn")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
 	own, other := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
-	d, err := New(Config{
-		ID: dir, Dir: dir, Central: true, NoChassis: true, Address: own, Log: slog.New(slog.DiscardHandler),
-		TLS:      TLS{CA: dir + "/ca", Cert: dir + "/cert", Key: dir + "/key"}, // nothing is ever connected
+	d, ctx := prepare(t, "ovn-northd", Config{
+		Central: true, NoChassis: true, Address: own,
+		TLS:      TLS{CA: "ca", Cert: "cert", Key: "key"}, // nothing is ever connected
 		Controls: func() []netip.Addr { return []netip.Addr{own, other} },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for _, sub := range []string{d.run(""), d.log(""), d.db("")} {
-		if err := os.MkdirAll(sub, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
 	d.hear()
 	if _, err := d.ensureProcess(ctx, d.northd()); err != nil {
 		t.Fatal(err)

@@ -9,26 +9,36 @@ import (
 	"time"
 )
 
-func TestLogsAreBounded(t *testing.T) {
-	if _, err := exec.LookPath("ovsdb-server"); err != nil {
-		t.Skip("ovsdb-server is not installed")
+// prepare makes daemons with their folders, and a context that is long enough.
+// The test is skipped where the program that it starts is not installed.
+func prepare(t *testing.T, program string, c Config) (*Daemons, context.Context) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		t.Skipf("%s is not installed (deploy/packages.sh run does that): %v", program, err)
 	}
+	// Not t.TempDir: its path is too long for unix sockets.
 	dir, err := os.MkdirTemp("", "ovn")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
-	d, err := New(Config{ID: dir, Dir: dir, Central: true, Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	c.ID, c.Dir, c.Log = dir, dir, slog.New(slog.DiscardHandler)
+	d, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	for _, sub := range []string{d.run(""), d.log(""), d.db("")} {
 		if err := os.MkdirAll(sub, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return d, ctx
+}
+
+func TestLogsAreBounded(t *testing.T) {
+	d, ctx := prepare(t, "ovsdb-server", Config{Central: true})
 	started, err := d.ensureProcess(ctx, d.switchDB())
 	if err != nil || !started {
 		t.Fatalf("start: %v %v", started, err)
