@@ -202,7 +202,7 @@ func TestReconnectReportsWhatDiffers(t *testing.T) {
 	s := newServer(t)
 	ctx := withDeadline(t)
 	changes := make(chan Change, 100)
-	lost := make(chan struct{}, 100)
+	lost, had := make(chan struct{}, 100), false
 	c := s.open(Options{
 		OnChange: func(cs []Change) {
 			for _, ch := range cs {
@@ -210,9 +210,10 @@ func TestReconnectReportsWhatDiffers(t *testing.T) {
 			}
 		},
 		OnState: func(err error) {
-			if err != nil {
+			if had && err != nil { // not what failed before the server listened
 				lost <- struct{}{}
 			}
+			had = err == nil
 		},
 	})
 	if _, err := c.Transact(ctx, Insert("Cage", Row{"name": "kept"}, ""), Insert("Cage", Row{"name": "dropped"}, "")); err != nil {

@@ -34,7 +34,8 @@ func TestDoctor(t *testing.T) {
 			}
 		}},
 		"a floating IP leads nowhere": {"floating-ip-lost", func(l *lab, w made) {
-			l.change(w.fip, func(f *network.FloatingIP) { a := "10.0.0.77"; f.FixedIP = &a })
+			elsewhere := "10.1.0.77" // the port can't have it by chance
+			l.change(w.fip, func(f *network.FloatingIP) { f.FixedIP = &elsewhere })
 		}},
 		"a floating IP without a router": {"floating-ip-lost", func(l *lab, w made) {
 			l.change(w.fip, func(f *network.FloatingIP) { f.RouterID = nil })

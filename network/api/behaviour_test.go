@@ -112,6 +112,25 @@ func TestFixedIPsChange(t *testing.T) {
 	s.make("member", "ports", `{"port":{"network_id":"`+net+`","fixed_ips":[{"ip_address":"10.0.1.8"}]}}`)
 }
 
+// TestServicePortTakesFirstAddress: the metadata port has the first address of
+// the first pool that is free, so the rest of a new subnet is the user's.
+func TestServicePortTakesFirstAddress(t *testing.T) {
+	for subnet, want := range map[string]string{
+		`"cidr":"10.0.0.0/24"`:                           "10.0.0.2",
+		`"cidr":"10.0.0.0/24","gateway_ip":"10.0.0.254"`: "10.0.0.1",
+		`"cidr":"10.0.0.0/24","allocation_pools":[{"start":"10.0.0.100","end":"10.0.0.101"}]`:                           "10.0.0.100",
+		`"cidr":"10.0.0.0/24","gateway_ip":"10.0.0.100","allocation_pools":[{"start":"10.0.0.101","end":"10.0.0.101"}]`: "10.0.0.101",
+	} {
+		s := newService(t)
+		net := s.make("member", "networks", `{"network":{}}`)
+		s.make("member", "subnets", `{"subnet":{"network_id":"`+net+`","ip_version":4,`+subnet+`}}`)
+		ports := s.items("admin", "/v2.0/ports?device_owner=network:distributed&network_id="+net)
+		if len(ports) != 1 || fixed(ports[0]) != want {
+			t.Errorf("%s: %v, want %s", subnet, ports, want)
+		}
+	}
+}
+
 // TestFloatingIPFollowsItsPort leads nowhere when the address or port goes.
 func TestFloatingIPFollowsItsPort(t *testing.T) {
 	s := newService(t)

@@ -79,7 +79,7 @@ func (m *Manager) assignAny(ctx context.Context, p *network.Port, subnets []netw
 				continue
 			}
 			tried++
-			a, ok, err := m.free(ctx, s)
+			a, ok, err := m.free(ctx, s, p.DeviceOwner)
 			if err != nil {
 				return nil, err
 			}
@@ -181,7 +181,7 @@ func (m *Manager) fulfil(ctx context.Context, p *network.Port, subnets []network
 	if s.Auto() && !network.OfRouter(p.DeviceOwner) {
 		a, ok = ipam.EUI64(s.Prefix(), p.MAC)
 	} else {
-		a, ok, err = m.free(ctx, s)
+		a, ok, err = m.free(ctx, s, p.DeviceOwner)
 	}
 	if err != nil {
 		return err
@@ -260,23 +260,28 @@ func (m *Manager) assignAuto(ctx context.Context, p *network.Port, s *network.Su
 
 // free finds an address of the subnet's pools that no port has: of a few
 // random ones at first, which nearly always succeeds and rarely collides with
-// concurrent requests; of all when the pools are nearly full.
-func (m *Manager) free(ctx context.Context, s *network.Subnet) (netip.Addr, bool, error) {
+// concurrent requests; of all when the pools are nearly full. The ports of the
+// network's own services take the first one, as Neutron's do: users expect the
+// rest of a new subnet to be free.
+func (m *Manager) free(ctx context.Context, s *network.Subnet, owner string) (netip.Addr, bool, error) {
 	pools := ipam.Ranges(s.Pools)
-	some := ipam.Candidates(pools, 16)
-	if len(some) == 0 {
-		return netip.Addr{}, false, nil
-	}
-	taken, err := m.store.Taken(ctx, s.ID, some)
-	if err != nil {
-		return netip.Addr{}, false, err
-	}
-	for _, a := range some {
-		if !taken[a] && a != s.Gateway() {
-			return a, true, nil
+	if owner != network.OwnerDistributed && owner != network.OwnerDHCP {
+		some := ipam.Candidates(pools, 16)
+		if len(some) == 0 {
+			return netip.Addr{}, false, nil
+		}
+		taken, err := m.store.Taken(ctx, s.ID, some)
+		if err != nil {
+			return netip.Addr{}, false, err
+		}
+		for _, a := range some {
+			if !taken[a] && a != s.Gateway() {
+				return a, true, nil
+			}
 		}
 	}
-	if taken, err = m.store.Taken(ctx, s.ID, nil); err != nil {
+	taken, err := m.store.Taken(ctx, s.ID, nil)
+	if err != nil {
 		return netip.Addr{}, false, err
 	}
 	if gw := s.Gateway(); gw.IsValid() {

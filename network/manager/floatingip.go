@@ -74,7 +74,7 @@ func (m *Manager) takeExternal(ctx context.Context, f *network.FloatingIP) error
 			if !serves(&subnets[i], network.OwnerFloatingIP, subnets) {
 				continue
 			}
-			_, ok, err := m.free(ctx, &subnets[i])
+			_, ok, err := m.free(ctx, &subnets[i], network.OwnerFloatingIP)
 			if err != nil {
 				return err
 			}

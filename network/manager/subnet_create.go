@@ -276,7 +276,7 @@ func (m *Manager) metadataPort(ctx context.Context, n *network.Network) error {
 				continue
 			}
 		}
-		if _, ok, err := m.free(ctx, &subnets[i]); err != nil {
+		if _, ok, err := m.free(ctx, &subnets[i], network.OwnerDistributed); err != nil {
 			return err
 		} else if ok {
 			wishes = append(wishes, wish{SubnetID: subnets[i].ID})
