@@ -155,6 +155,15 @@ type patient struct {
 	until time.Time
 }
 
+// over returns why a context has ended, or is to end at this moment: a
+// connection may learn that the time is over before the context tells it.
+func over(ctx context.Context) error {
+	if until, ok := ctx.Deadline(); ok && !time.Now().Before(until) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
+}
+
 // Connect implements driver.Connector.
 func (p *patient) Connect(ctx context.Context) (driver.Conn, error) {
 	p.mu.Lock()
@@ -166,8 +175,8 @@ func (p *patient) Connect(ctx context.Context) (driver.Conn, error) {
 	limit, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	c, err := p.Connector.Connect(limit)
-	if err != nil && ctx.Err() != nil { // the caller's end tells nothing of the server
-		return nil, err
+	if end := over(ctx); err != nil && end != nil { // the caller's end tells nothing of the server
+		return nil, fmt.Errorf("%w: %w", end, err)
 	}
 	if err != nil && limit.Err() != nil {
 		err = fmt.Errorf("no answer within %s: %v: %w", connectTimeout, err, os.ErrDeadlineExceeded) //nolint:errorlint // the end of limit is not the caller's

@@ -58,31 +58,41 @@ func (a *away) Connect(context.Context) (driver.Conn, error) {
 	return nil, errors.New("refused")
 }
 
+// late is a context whose time is over, and which has not told so yet.
+type late struct{ context.Context }
+
+func (late) Deadline() (time.Time, bool) { return time.Now(), true }
+
 func TestPatientTellsAllAtOnce(t *testing.T) {
-	a := &away{}
-	p := &patient{Connector: a}
-	for range 100 {
-		if _, err := p.Connect(t.Context()); !fault.Is(err, fault.Unavailable) {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) { // no time passes between those who ask
+		a := &away{}
+		p := &patient{Connector: a}
+		for range 100 {
+			if _, err := p.Connect(t.Context()); !fault.Is(err, fault.Unavailable) {
+				t.Fatal(err)
+			}
 		}
-	}
-	if a.asked != 1 {
-		t.Errorf("the server was asked %d times", a.asked)
-	}
-	a.up, p.until = true, time.Now()
-	if _, err := p.Connect(t.Context()); err != nil {
-		t.Errorf("after it came back: %v", err)
-	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	a.up = false
-	if _, err := p.Connect(ended); err == nil || fault.Is(err, fault.Unavailable) {
-		t.Errorf("a caller that gave up: %v", err)
-	}
-	a.up = true
-	if _, err := p.Connect(t.Context()); err != nil {
-		t.Errorf("what another gave up must not count: %v", err)
-	}
+		if a.asked != 1 {
+			t.Errorf("the server was asked %d times", a.asked)
+		}
+		a.up = true
+		time.Sleep(awayPause)
+		if _, err := p.Connect(t.Context()); err != nil {
+			t.Errorf("after it came back: %v", err)
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		a.up = false
+		for want, ctx := range map[error]context.Context{context.Canceled: ended, context.DeadlineExceeded: late{t.Context()}} {
+			if _, err := p.Connect(ctx); !errors.Is(err, want) || fault.Is(err, fault.Unavailable) {
+				t.Errorf("a caller that gave up: %v, want %v", err, want)
+			}
+		}
+		a.up = true
+		if _, err := p.Connect(t.Context()); err != nil {
+			t.Errorf("what another gave up must not count: %v", err)
+		}
+	})
 }
 
 func TestServersThatMayComeBack(t *testing.T) {

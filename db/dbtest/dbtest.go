@@ -75,7 +75,7 @@ func onServer(t testing.TB, server string) *db.DB {
 		t.Fatalf("create database: %v", err)
 	}
 	t.Cleanup(func() {
-		if _, err := admin.SQL().ExecContext(ctx, "DROP DATABASE "+name); err != nil {
+		if _, err := admin.SQL().ExecContext(ctx, "DROP DATABASE "+name+force(admin)); err != nil {
 			t.Errorf("drop database: %v", err)
 		}
 		_ = admin.Close()
@@ -91,6 +91,15 @@ func onServer(t testing.TB, server string) *db.DB {
 func charset(d *db.DB) string {
 	if d.Dialect() == db.MySQL {
 		return " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+	}
+	return ""
+}
+
+// force lets a database be dropped though a connection whose query was given up
+// has not ended yet.
+func force(d *db.DB) string {
+	if d.Dialect() == db.PostgreSQL {
+		return " WITH (FORCE)"
 	}
 	return ""
 }
