@@ -183,7 +183,7 @@ func (f *Feed) read(ctx context.Context, g *gap) error {
 	ready := rows[:0]
 	for _, e := range rows {
 		if e.Seq != last+1 {
-			if g.after != last {
+			if g.after != last || g.since.IsZero() {
 				*g = gap{last, time.Now()}
 			}
 			if time.Since(g.since) < gapPatience {
