@@ -105,4 +105,9 @@ func LockDir(dir string) (*Lock, error) {
 
 // Unlock lets the folder go. The lock file stays: removing it would let two
 // processes lock two files of one name.
-func (l *Lock) Unlock() error { return l.f.Close() }
+func (l *Lock) Unlock() error {
+	// A child that is just being started has the file open too, until it runs
+	// its program: the lock must not last until then.
+	err := unix.Flock(int(l.f.Fd()), unix.LOCK_UN)
+	return errors.Join(err, l.f.Close())
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,6 +65,39 @@ func TestNetnsIsIdempotentAndMendsLeftovers(t *testing.T) {
 	links, err := Links(name)
 	if err != nil || len(links) == 0 || links[0].Name != "lo" || !links[0].Up {
 		t.Fatalf("links %+v, %v; want lo, up", links, err)
+	}
+}
+
+// TestNetnsBesideTheFirstOfIP: the first `ip netns add` of a machine covers no
+// name that was there before.
+func TestNetnsBesideTheFirstOfIP(t *testing.T) {
+	needRoot(t)
+	done := make(chan error, 1)
+	go func() { // its thread ends with it, and with that its mounts
+		runtime.LockOSThread()
+		done <- func() error {
+			name := filepath.Join(netnsDir, "a")
+			for _, f := range []func() error{
+				func() error { return unix.Unshare(unix.CLONE_NEWNS) },
+				func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
+				func() error { return unix.Mount("none", "/run", "tmpfs", 0, "") },
+				shareNetnsDir,
+				func() error { return os.WriteFile(name, nil, 0o444) },
+				func() error { return unix.Mount("/proc/thread-self/ns/net", name, "", unix.MS_BIND, "") },
+				func() error { return exec.Command("ip", "netns", "add", "b").Run() },
+				shareNetnsDir,
+				func() error { return DeleteNetns("a") },
+				func() error { return DeleteNetns("b") },
+			} {
+				if err := f(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}()
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 
@@ -157,7 +191,7 @@ func echo(t *testing.T, a, b string) {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 16)
-	_ = l.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = l.SetReadDeadline(time.Now().Add(time.Minute))
 	n, from, err := l.ReadFrom(buf)
 	if err != nil || string(buf[:n]) != "hello" || !strings.HasPrefix(from.String(), "192.0.2.1:") {
 		t.Fatalf("got %q from %v, %v", buf[:n], from, err)
@@ -375,6 +409,12 @@ func TestLockDir(t *testing.T) {
 	if _, err := LockDir(dir); !errors.As(err, &locked) || locked.Owner == "" {
 		t.Fatal(err)
 	}
+	// A child has the file for a moment.
+	child, err := unix.Dup(int(l.f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(child)
 	if err := l.Unlock(); err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,9 @@ func EnsureNetns(name string) error {
 		if err := DeleteNetns(name); err != nil {
 			return err
 		}
+		if err := shareNetnsDir(); err != nil {
+			return err
+		}
 		if err := onOwnThread(func() error {
 			h, err := netns.NewNamed(name)
 			if err != nil {
@@ -49,6 +52,45 @@ func EnsureNetns(name string) error {
 		}
 	}
 	return InNetns(name, func() error { return setUp("lo", true) })
+}
+
+// shareNetnsDir makes the folder of the names a mount of its own, as the first
+// `ip netns add` does: one that is made later would cover the namespaces' own
+// mounts, and nobody could delete their names any more. A folder that has names
+// already stays as it is.
+func shareNetnsDir() (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("host: folder of network namespaces: %w", err)
+		}
+	}()
+	if err := os.MkdirAll(netnsDir, 0o755); err != nil {
+		return err
+	}
+	d, err := os.Open(netnsDir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for { // ip takes the same lock
+		if err = unix.Flock(int(d.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	share := func() error { return unix.Mount("", netnsDir, "none", unix.MS_SHARED|unix.MS_REC, "") }
+	if err := share(); !errors.Is(err, unix.EINVAL) { // EINVAL: it is no mount
+		return err
+	}
+	if names, err := os.ReadDir(netnsDir); err != nil || len(names) > 0 {
+		return err
+	}
+	if err := unix.Mount(netnsDir, netnsDir, "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return err
+	}
+	return share()
 }
 
 // NetnsExists reports whether name is a live network namespace.

@@ -81,7 +81,7 @@ func Run(ctx context.Context, c Command) ([]byte, error) {
 	// A group of its own, so that the timeout ends children too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 2 * time.Second
+	cmd.WaitDelay = 10 * time.Second // for what it printed last, where this machine stands still
 	err := cmd.Run()
 	if err == nil && !out.full && !errOut.full {
 		return out.buf.Bytes(), nil
