@@ -28,10 +28,14 @@ func (d *Daemons) underlayLink() string { return "tu" + d.short }
 func (d *Daemons) underlayPeer() string { return "tu" + d.short + "p" }
 
 // linkNet is the network between the host and the switch's namespace: four
-// addresses of 169.254.128.0/17, by the cloud's id. The first is the host's.
+// addresses of 169.254.128.0/17 but the metadata service's, by the cloud's id.
+// The first is the host's.
 func (d *Daemons) linkNet() (outer, inner netip.Prefix) {
 	n, _ := strconv.ParseUint(d.short, 16, 32) // eight hexadecimal digits
 	slot := uint16(n) & 0x1fff << 2            // 13 bits of /30 networks
+	if slot == 0x29fc {                        // 169.254.169.252/30
+		slot = 0
+	}
 	base := [4]byte{169, 254, 128 | byte(slot>>8), byte(slot)}
 	base[3]++
 	outer = netip.PrefixFrom(netip.AddrFrom4(base), 30)
