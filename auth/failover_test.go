@@ -5,12 +5,13 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/tropocloud/tropo/auth"
 )
@@ -36,15 +37,7 @@ func newBase(t *testing.T, answer http.HandlerFunc) *base {
 }
 
 // gone is the URL of a node where nothing listens.
-func gone(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return "http://" + l.Addr().String()
-}
+const gone = "http://127.0.0.1:1"
 
 func echo(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }
 
@@ -106,7 +99,7 @@ func TestFailover(t *testing.T) {
 		{"a broken connection, POST", broken, "POST", false, 0, 0},
 	} {
 		t.Run(x.what, func(t *testing.T) {
-			first := gone(t)
+			first := gone
 			if x.first != nil {
 				first = newBase(t, x.first).URL
 			}
@@ -132,31 +125,39 @@ func TestFailover(t *testing.T) {
 }
 
 func TestFailoverTurns(t *testing.T) {
-	a, b := newBase(t, echo), newBase(t, echo)
-	f := &auth.Failover{Host: symbolic, Bases: func() []string { return []string{a.URL, b.URL} }}
-	for range 10 {
-		if code, _, err := send(t, f, "GET", nil); code != 200 {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) { // nobody's rest ends before the clock says so
+		asked, code := map[string]int{}, map[string]int{"a": 200, "b": 200}
+		f := &auth.Failover{Host: symbolic, Bases: func() []string { return []string{"http://a", "http://b"} }, Next: roundTrip(func(r *http.Request) (*http.Response, error) {
+			asked[r.URL.Host]++
+			return &http.Response{StatusCode: code[r.URL.Host], Body: http.NoBody, Request: r}, nil
+		})}
+		ten := func() {
+			t.Helper()
+			for range 10 {
+				if code, _, err := send(t, f, "GET", nil); code != 200 {
+					t.Fatal(code, err)
+				}
+			}
 		}
-	}
-	if a.asked.Load() != 5 || b.asked.Load() != 5 {
-		t.Errorf("%d and %d", a.asked.Load(), b.asked.Load())
-	}
-	// One that fails rests.
-	a.answer = status(503)
-	for range 10 {
-		if code, _, err := send(t, f, "GET", nil); code != 200 {
-			t.Fatal(code, err)
+		ten()
+		if asked["a"] != 5 || asked["b"] != 5 {
+			t.Errorf("asked %v", asked)
 		}
-	}
-	if n := a.asked.Load(); n != 6 {
-		t.Errorf("the one that fails was asked %d times more", n-5)
-	}
-	// When all fail, the last answer is the caller's.
-	b.answer = status(503)
-	if code, _, err := send(t, f, "GET", nil); code != 503 || err != nil {
-		t.Errorf("%d, %v", code, err)
-	}
+		// One that fails rests, and then has its turn again.
+		code["a"] = 503
+		for more := range 2 {
+			ten()
+			if n := asked["a"]; n != 6+more {
+				t.Errorf("the one that fails was asked %d times more, want %d", n-5, 1+more)
+			}
+			time.Sleep(time.Minute)
+		}
+		// When all fail, the last answer is the caller's.
+		code["b"] = 503
+		if code, _, err := send(t, f, "GET", nil); code != 503 || err != nil {
+			t.Errorf("%d, %v", code, err)
+		}
+	})
 }
 
 func TestFailoverLeavesOthersAlone(t *testing.T) {

@@ -37,17 +37,18 @@ func TestDoctor(t *testing.T) {
 			return n
 		}
 		before := count()
-		for _, a := range [][2]string{{"0123456789abcdef0123456789abcdef", "target_id"}, {"actor_id", "fedcba9876543210fedcba9876543210"}, {strings.Repeat("ab", 32), "target_id"}} {
-			actor, target := a[0], a[1]
-			if actor != "actor_id" {
-				actor = "'" + actor + "'"
-			}
-			if target != "target_id" {
-				target = "'" + target + "'"
-			}
-			// A copy of some grant on a project, with one side replaced.
-			if _, err := db.Exec(ctx, d, "INSERT INTO assignments (actor_type, actor_id, target_type, target_id, role_id, inherited) SELECT actor_type, "+actor+", target_type, "+target+
-				", role_id, inherited FROM (SELECT * FROM assignments WHERE actor_type = 'user' AND target_type = 'project' ORDER BY actor_id, target_id, role_id LIMIT 1) g"); err != nil {
+		// Copies of some grant on a project, with one side replaced.
+		g, err := db.Get[struct {
+			Actor  string `db:"actor_id"`
+			Target string `db:"target_id"`
+			Role   string `db:"role_id"`
+		}](ctx, d, "SELECT actor_id, target_id, role_id FROM assignments WHERE actor_type = 'user' AND target_type = 'project'")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range [][2]string{{"0123456789abcdef0123456789abcdef", g.Target}, {g.Actor, "fedcba9876543210fedcba9876543210"}, {strings.Repeat("ab", 32), g.Target}} {
+			if _, err := db.Exec(ctx, d, "INSERT INTO assignments (actor_type, actor_id, target_type, target_id, role_id, inherited) VALUES ('user', ?, 'project', ?, ?, ?)",
+				a[0], a[1], g.Role, false); err != nil {
 				t.Fatal(err)
 			}
 		}

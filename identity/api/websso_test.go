@@ -58,7 +58,7 @@ func TestWebSSOPostsTheToken(t *testing.T) {
 					t.Errorf("header %s: %v", name, values)
 				}
 			}
-			if a.header.Get("Cache-Control") != "no-store" || strings.Count(a.text, token) != 1 || strings.Contains(a.text, "evil") {
+			if a.header.Get("Cache-Control") != "no-store" || strings.Count(a.text, token) != 1 || strings.Contains(strings.ReplaceAll(a.text, token, ""), "evil") { // a token may hold any letters
 				t.Errorf("%v %s", a.header, a.text)
 			}
 		}

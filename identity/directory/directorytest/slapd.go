@@ -65,7 +65,7 @@ func Start(t testing.TB) *Server {
 	s := &Server{t: t, dir: dir, bin: bin, CAFile: filepath.Join(dir, "ca.pem")}
 	s.certificate()
 	s.configure()
-	plain, secure := freePort(t), freePort(t)
+	plain, secure := freePorts(t)
 	s.addr = plain
 	s.URL, s.TLSURL = "ldap://"+plain, "ldaps://"+secure
 	s.Up()
@@ -77,19 +77,25 @@ func Start(t testing.TB) *Server {
 	return s
 }
 
-// freePort finds a port below those that the kernel hands out: nobody gets it
-// before the server does, or while the server is down.
-func freePort(t testing.TB) string {
+// freePorts finds two ports below those that the kernel hands out: nobody gets
+// them before the server does, or while the server is down.
+func freePorts(t testing.TB) (a, b string) {
+	t.Helper()
+	first, second := freePort(t), freePort(t) // both are held, so they differ
+	defer func() { _, _ = first.Close(), second.Close() }()
+	return first.Addr().String(), second.Addr().String()
+}
+
+func freePort(t testing.TB) net.Listener {
 	t.Helper()
 	for range 100 {
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+random.N(20000)))) //nolint:gosec // no secret
 		if err == nil {
-			defer func() { _ = l.Close() }()
-			return l.Addr().String()
+			return l
 		}
 	}
 	t.Fatal("no port is free")
-	return ""
+	return nil
 }
 
 func (s *Server) write(name, content string) string {
@@ -266,10 +272,11 @@ func (s *Server) Group(cn, name string, members ...string) string {
 	return dn
 }
 
-// Options are [ldap] options for the server, as the API takes them.
+// Options are [ldap] options for the server, as the API takes them. The timeouts
+// are for a machine that is slow: a server that is down refuses at once.
 func (s *Server) Options() map[string]any {
 	return map[string]any{
-		"url": s.URL, "user": RootDN, "password": RootPassword, "suffix": Suffix, "user_enabled_attribute": "employeeType", "connection_timeout": 2.0,
-		"pool_connection_timeout": 2.0,
+		"url": s.URL, "user": RootDN, "password": RootPassword, "suffix": Suffix, "user_enabled_attribute": "employeeType", "connection_timeout": 30.0,
+		"pool_connection_timeout": 30.0,
 	}
 }
