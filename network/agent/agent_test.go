@@ -261,13 +261,25 @@ func TestDataplaneAway(t *testing.T) {
 	l := newLab(t)
 	l.driver.Fail(fault.Unavailablef("no answer"))
 	l.build()
-	a := l.agent()
+	a, began := l.agent(), time.Now()
 	n, _, err := a.Step(t.Context())
 	if err != nil || n == 0 {
 		t.Fatal(n, err)
 	}
+	marks := must[[]network.Dirty](t)(l.store.AllMarks(t.Context()))
+	if len(marks) != n {
+		t.Errorf("%d marks of %d are left", len(marks), n)
+	}
+	for _, d := range marks {
+		if d.Attempts != 1 || d.DueAt.Before(began.Add(100*time.Millisecond)) {
+			t.Errorf("tried again at once: %+v", d)
+		}
+		if err := l.store.Again(t.Context(), d, time.Now().Add(time.Hour), "no answer"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if again, next, err := a.Step(t.Context()); err != nil || again != 0 || !next.After(time.Now()) {
-		t.Errorf("tried again at once: %d %s %v", again, next, err)
+		t.Errorf("tried before its time: %d %s %v", again, next, err)
 	}
 	l.driver.Fail(nil)
 	drift := must[driver.Drift](t)(a.Sync(t.Context()))

@@ -141,7 +141,8 @@ func (s *service) world() world {
 	w.router = s.make("member", "routers", `{"router":{"external_gateway_info":{"network_id":"`+w.ext+`"}}}`)
 	s.want(200, "member", "PUT", "/v2.0/routers/"+w.router+"/add_router_interface", `{"subnet_id":"`+w.sub+`"}`)
 	w.group = s.make("member", "security-groups", `{"security_group":{"name":"g"}}`)
-	w.port = s.make("member", "ports", `{"port":{"network_id":"`+w.net+`","security_groups":["`+w.group+`"]}}`)
+	// An address that no test asks for: a random one might be that.
+	w.port = s.make("member", "ports", `{"port":{"network_id":"`+w.net+`","fixed_ips":[{"ip_address":"10.0.0.10"}],"security_groups":["`+w.group+`"]}}`)
 	w.fip = s.make("member", "floatingips", `{"floatingip":{"floating_network_id":"`+w.ext+`","port_id":"`+w.port+`"}}`)
 	return w
 }

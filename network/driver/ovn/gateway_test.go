@@ -98,7 +98,7 @@ func TestGateways(t *testing.T) {
 // dialOnce connects once from a namespace.
 func dialOnce(netns, address string) error {
 	return host.InNetns(netns, func() error {
-		c, err := net.DialTimeout("tcp", address, 5*time.Second)
+		c, err := net.DialTimeout("tcp", address, 30*time.Second)
 		if err != nil {
 			return err
 		}
@@ -171,7 +171,9 @@ func TestMetadataFollowsGuests(t *testing.T) {
 func (s *site) metadata(t *testing.T, i int) *ovn.Southbound {
 	t.Helper()
 	h := s.hosts[i]
-	south, err := ovn.OpenSouthbound(ovn.SouthboundOptions{Remotes: h.cloud.SouthboundRemotes, TLS: s.tls(i), Dial: s.dial(i), Chassis: h.conf.Chassis})
+	south, err := ovn.OpenSouthbound(ovn.SouthboundOptions{
+		Remotes: h.cloud.SouthboundRemotes, TLS: s.tls(i), Dial: s.dial(i), Chassis: h.conf.Chassis, Timeout: time.Minute,
+	})
 	must(t, err)
 	t.Cleanup(func() { south.Close() })
 	m := ovn.NewMetadata(h.cloud, func(w http.ResponseWriter, r *http.Request, networkID string) {

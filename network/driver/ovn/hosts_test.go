@@ -159,7 +159,10 @@ func (h *siteHost) rest() {
 // driver opens the northbound database from a control node.
 func (s *site) driver(t *testing.T, i int) *ovn.Driver {
 	t.Helper()
-	d, err := ovn.Open(ovn.Options{Remotes: s.hosts[i].cloud.NorthboundRemotes, TLS: s.tls(i), Dial: s.dial(i), Capabilities: s.hosts[i].cloud.Capabilities()})
+	d, err := ovn.Open(ovn.Options{
+		Remotes: s.hosts[i].cloud.NorthboundRemotes, TLS: s.tls(i), Dial: s.dial(i), Capabilities: s.hosts[i].cloud.Capabilities(),
+		Timeout: time.Minute, // there may be an election meanwhile
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

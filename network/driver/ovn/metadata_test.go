@@ -112,12 +112,12 @@ func fetch(t *testing.T, ns string) string {
 	for {
 		res, err := client.Get("http://169.254.169.254/openstack")
 		if err == nil {
-			defer res.Body.Close()
-			b, err := io.ReadAll(io.LimitReader(res.Body, 4096))
-			if err != nil {
-				t.Fatal(err)
+			var b []byte
+			b, err = io.ReadAll(io.LimitReader(res.Body, 4096))
+			res.Body.Close()
+			if err == nil {
+				return string(b)
 			}
-			return string(b)
 		}
 		if ctx.Err() != nil {
 			t.Fatalf("no metadata: %v", err)

@@ -45,6 +45,8 @@ func TestNorthdFindsNewLeaders(t *testing.T) {
 		TLS:      TLS{CA: "ca", Cert: "cert", Key: "key"}, // nothing is ever connected
 		Controls: func() []netip.Addr { return []netip.Addr{own, other} },
 	})
+	const patience = 20 * time.Second // more than this test takes
+	d.patience = patience
 	d.hear()
 	if _, err := d.ensureProcess(ctx, d.northd()); err != nil {
 		t.Fatal(err)
@@ -88,13 +90,13 @@ func TestNorthdFindsNewLeaders(t *testing.T) {
 		{"cut off for long", alone, alone, time.Hour, false},
 		{"an election", member, election, time.Hour, false},
 		{"two leaders", member, member, 0, false},
-		{"soon after", member, member, northdPatience / 2, false},
-		{"an election again", election, member, northdPatience, false},
-		{"two leaders again", member, member, northdPatience, false},
-		{"and for long enough", member, member, northdPatience, true},
-		{"the next one has its time", member, member, northdPatience, false},
-		{"more than the first", member, member, northdPatience, false},
-		{"and no more than that", member, member, northdPatience, true},
+		{"soon after", member, member, patience / 2, false},
+		{"an election again", election, member, patience, false},
+		{"two leaders again", member, member, patience, false},
+		{"and for long enough", member, member, patience, true},
+		{"the next one has its time", member, member, patience, false},
+		{"more than the first", member, member, patience, false},
+		{"and no more than that", member, member, patience, true},
 	} {
 		nb.Store(s.nb)
 		sb.Store(s.sb)
