@@ -43,8 +43,8 @@ test-brokers:
 # doc: end-to-end tests: real guests, the real network, the unmodified command line, kill -9
 e2e: build guest
 	./deploy/packages.sh run client test
-	TROPO_E2E=1 TROPO_BIN=$(CURDIR)/bin/tropo TROPO_GUEST=$(CURDIR)/$(GUEST) $(GO) run ./test/dbserver -- $(GO) test -p 1 -count=1 -timeout 40m -v ./test/e2e/... ./test/nodes/...
-	TROPO_E2E=1 TROPO_BIN=$(CURDIR)/bin/tropo TROPO_GUEST=$(CURDIR)/$(GUEST) $(GO) test -count=1 -timeout 10m -v -run TestTwoNodes ./test/chaos
+	TROPO_E2E=1 TROPO_BIN=$(CURDIR)/bin/tropo TROPO_GUEST=$(CURDIR)/$(GUEST) $(GO) run ./test/dbserver -- $(GO) test -p 1 -count=1 -timeout 60m -v ./test/e2e/... ./test/nodes/...
+	TROPO_E2E=1 TROPO_BIN=$(CURDIR)/bin/tropo TROPO_GUEST=$(CURDIR)/$(GUEST) $(GO) test -count=1 -timeout 20m -v -run TestTwoNodes ./test/chaos
 
 # doc: simulate whole clouds by seeds: SEEDS (200) from START (1) on; docs/howto/simulate.md
 sim:

@@ -48,8 +48,10 @@ type stats struct {
 }
 
 const (
-	// attemptTimeout is when an attempt counts as lost.
+	// attemptTimeout is when an attempt counts as lost, uploadTimeout one that
+	// sends an image.
 	attemptTimeout = 10 * time.Second
+	uploadTimeout  = 2 * time.Minute
 	// suspicion is how long a control node that did not answer is not asked,
 	// as a balancer would do it.
 	suspicion = 5 * time.Second
@@ -67,7 +69,7 @@ const (
 func newClient(from *machine, password string, controls []string) *client {
 	return &client{
 		from: from, password: password, controls: controls, suspect: map[string]time.Time{},
-		http: &http.Client{Timeout: attemptTimeout, Transport: &http.Transport{
+		http: &http.Client{Transport: &http.Transport{
 			DialContext: from.dial, MaxIdleConnsPerHost: 8, IdleConnTimeout: 5 * time.Second,
 		}},
 	}
@@ -190,6 +192,12 @@ func (c *client) choose(avoid string) string {
 }
 
 func (c *client) at(ctx context.Context, at string, r request) error {
+	limit := attemptTimeout
+	if r.raw != nil {
+		limit = uploadTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	token, err := c.login(ctx, at, "")
 	if err != nil {
 		return err
@@ -323,7 +331,7 @@ func (s *counter) lost(err error) {
 	why := "connection lost"
 	if c := code(err); c != 0 {
 		why = fmt.Sprint(c)
-	} else if errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "Client.Timeout") {
+	} else if errors.Is(err, context.DeadlineExceeded) {
 		why = "no answer"
 	}
 	s.broken[why]++

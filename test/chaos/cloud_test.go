@@ -134,7 +134,7 @@ func (c *cloud) writeConfig() error {
 
 // form starts the first node and joins the others to it.
 func (c *cloud) form(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	first := c.nodes[0]
 	first.args = append(c.upArgs(first), "--name", first.name)
@@ -235,7 +235,7 @@ func (c *cloud) controlNodes() []*node { return c.with("control") }
 // end takes the cloud down as an operator would: computes first, so that
 // their guests' ends are not reported as failures.
 func (c *cloud) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	var err error
 	for i := len(c.nodes) - 1; i >= 0; i-- {
@@ -244,7 +244,7 @@ func (c *cloud) end() {
 			continue
 		}
 		n.resume()
-		if e := n.proc.stop(30 * time.Second); e != nil {
+		if e := n.proc.stop(2 * time.Minute); e != nil {
 			err = errors.Join(err, fmt.Errorf("%s: %w", n.name, e))
 		}
 		err = errors.Join(err, n.down(ctx))

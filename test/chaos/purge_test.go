@@ -30,7 +30,7 @@ func purge(dir, prefix string) error {
 			inodes[fmt.Sprintf("net:[%d]", st.Ino)] = true
 		}
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		left := processes(func(pid int, line string) bool {
 			return belongs(dir, pid, line) || inodes[link(pid, "ns/net")]

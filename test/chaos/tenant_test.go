@@ -201,7 +201,7 @@ func (t *tenant) watch(ctx context.Context, w *witness) (*witness, error) {
 	}
 	t.c.t.Cleanup(w.close)
 	t.witnesses = append(t.witnesses, w)
-	return w, until(ctx, 3*time.Minute, func(context.Context) error {
+	return w, until(ctx, 10*time.Minute, func(context.Context) error {
 		if !w.answered(asked) {
 			return fmt.Errorf("%s does not answer at %s", w.name, w.public)
 		}
@@ -231,7 +231,7 @@ func (t *tenant) onlyPort(ctx context.Context, w *witness) (string, error) {
 
 // active waits until a server is ACTIVE.
 func (c *cloud) active(ctx context.Context, id string) error {
-	return until(ctx, 3*time.Minute, func(ctx context.Context) error {
+	return until(ctx, 5*time.Minute, func(ctx context.Context) error {
 		s, err := c.server(ctx, id)
 		switch {
 		case code(err) == http.StatusNotFound:

@@ -26,7 +26,7 @@ import (
 )
 
 // startTimeout bounds how long both servers may take to answer.
-const startTimeout = 90 * time.Second
+const startTimeout = 5 * time.Minute
 
 func main() {
 	// The servers ask the kernel to be ended when the thread that started

@@ -54,17 +54,18 @@ func TestSignalEndsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	told := make(chan time.Time, 1)
 	go func() {
 		b := make([]byte, 8)
 		_, _ = r.Read(b) // the command runs
+		told <- time.Now()
 		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
 	}()
-	begin := time.Now()
 	code, err := run(context.Background(), []string{"sh", "-c", "echo ready; exec tail -f /dev/null"}, w, os.Stderr)
 	if err != nil || code != 128+int(syscall.SIGTERM) {
 		t.Errorf("code %d, %v; want 143", code, err)
 	}
-	if d := time.Since(begin); d > time.Minute {
+	if d := time.Since(<-told); d > 2*stopTimeout+time.Minute {
 		t.Errorf("took %v", d)
 	}
 }

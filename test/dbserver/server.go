@@ -18,7 +18,7 @@ import (
 )
 
 // stopTimeout is how long a server may take to end before it is killed.
-const stopTimeout = 20 * time.Second
+const stopTimeout = time.Minute
 
 // server is one running database server.
 type server struct {

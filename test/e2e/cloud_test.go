@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,10 +33,35 @@ type cloud struct {
 	listen string
 	flags  []string // of tropo up, beside the usual ones
 	cmd    *exec.Cmd
-	out    *bytes.Buffer
+	out    *output
 	exited chan error
 
 	compute, network, image, placement, identity *gophercloud.ServiceClient
+}
+
+// output is what one process printed.
+type output struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	ready chan bool // whether it said so, or ended before
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before := bytes.Contains(o.text.Bytes(), []byte("\nready"))
+	_, _ = o.text.Write(p)
+	if !before && bytes.Contains(o.text.Bytes(), []byte("\nready")) {
+		o.ready <- true
+	}
+	return len(p), nil
 }
 
 // newCloud starts a cloud that ends, with everything it made, after the test.
@@ -109,8 +135,8 @@ func (c *cloud) up(env ...string) {
 		if !ok {
 			c.t.Fatalf("the cloud did not start:\n%s", c.out)
 		}
-	case <-time.After(time.Minute):
-		c.t.Fatalf("the cloud is not ready after a minute:\n%s", c.out)
+	case <-time.After(5 * time.Minute):
+		c.t.Fatalf("the cloud is not ready after 5 minutes:\n%s", c.out)
 	}
 	if c.compute == nil {
 		c.login()
@@ -121,9 +147,11 @@ func (c *cloud) up(env ...string) {
 
 // start starts the process; the channel tells whether every API answers, or
 // the process has ended before.
-func (c *cloud) start(env ...string) (ready chan bool) {
+func (c *cloud) start(env ...string) (ready <-chan bool) {
 	c.t.Helper()
-	c.out = &bytes.Buffer{}
+	// What a process printed last may be read when the next one runs.
+	out := &output{ready: make(chan bool, 2)}
+	c.out = out
 	c.cmd = exec.Command(os.Getenv("TROPO_BIN"), append([]string{"up", "--state", c.dir, "--listen", c.listen, "--log-level", "debug"}, c.flags...)...)
 	c.cmd.Env = append(os.Environ(), env...)
 	pr, pw, err := os.Pipe()
@@ -135,29 +163,15 @@ func (c *cloud) start(env ...string) (ready chan bool) {
 		c.t.Fatal(err)
 	}
 	_ = pw.Close()
-	ready = make(chan bool, 1)
 	go func() {
-		buf := make([]byte, 4096)
-		told := false
-		for {
-			n, err := pr.Read(buf)
-			c.out.Write(buf[:n])
-			if !told && bytes.Contains(c.out.Bytes(), []byte("\nready")) {
-				told = true
-				ready <- true
-			}
-			if err != nil {
-				if !told {
-					ready <- false
-				}
-				return
-			}
-		}
+		_, _ = io.Copy(out, pr)
+		_ = pr.Close()
+		out.ready <- false
 	}()
 	c.exited = make(chan error, 1)
 	cmd, exited := c.cmd, c.exited
 	go func() { exited <- cmd.Wait() }()
-	return ready
+	return out.ready
 }
 
 // kill ends the process as kill -9 does.
@@ -180,8 +194,8 @@ func (c *cloud) stop() {
 			c.t.Errorf("after SIGTERM: %v\n%s", err, c.out)
 		}
 		c.exited = nil
-	case <-time.After(30 * time.Second):
-		c.t.Fatal("still running 30 s after SIGTERM")
+	case <-time.After(2 * time.Minute):
+		c.t.Fatal("still running 2 minutes after SIGTERM")
 	}
 }
 
@@ -374,11 +388,16 @@ func (c *cloud) taps() []string {
 	return taps
 }
 
-// nothingLeft fails if tropo down left a process or a namespace.
+// nothingLeft fails if tropo down left a process or a namespace. A command that
+// the killed process ran may take a moment to its end.
 func (c *cloud) nothingLeft() {
 	c.t.Helper()
-	if p := c.processes(""); len(p) > 0 {
-		c.t.Errorf("processes left: %q", p)
+	left := c.processes("")
+	for end := time.Now().Add(30 * time.Second); len(left) > 0 && time.Now().Before(end); left = c.processes("") {
+		time.Sleep(100 * time.Millisecond) // polls real processes from outside
+	}
+	if len(left) > 0 {
+		c.t.Errorf("processes left: %q", left)
 	}
 	if b, err := os.ReadFile(filepath.Join(c.dir, "run", "netns")); err == nil {
 		name := strings.TrimSpace(string(b))

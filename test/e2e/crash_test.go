@@ -38,7 +38,7 @@ func (c *cloud) active(id string) {
 			c.t.Logf("server %s is %s", id, last)
 		}
 	}()
-	c.until("server is ACTIVE", 90*time.Second, func() bool {
+	c.until("server is ACTIVE", 5*time.Minute, func() bool {
 		var s struct {
 			Server struct {
 				Status string
@@ -56,7 +56,7 @@ func (c *cloud) active(id string) {
 
 func (c *cloud) gone(id string) {
 	c.t.Helper()
-	c.until("server is deleted", 90*time.Second, func() bool {
+	c.until("server is deleted", 5*time.Minute, func() bool {
 		return c.call(c.compute, "GET", "servers/"+id, nil, nil, 200, 404) == 404
 	})
 }
@@ -86,5 +86,5 @@ func TestKilledProcessFindsItsGuests(t *testing.T) {
 	}
 	c.call(c.compute, "DELETE", "servers/"+made.Server.ID, nil, nil)
 	c.gone(made.Server.ID)
-	c.until("nothing is left", 20*time.Second, func() bool { return len(c.leaks()) == 0 })
+	c.until("nothing is left", time.Minute, func() bool { return len(c.leaks()) == 0 })
 }

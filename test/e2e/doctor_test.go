@@ -44,6 +44,10 @@ func checksOf(list []doctor.Finding) []string {
 // heal what he may, and leave the rest.
 func TestDoctor(t *testing.T) {
 	c := newCloud(t)
+	// Nothing that looks now and then must see the wounds before he does.
+	c.flags = []string{
+		"--set", "compute.sync_power_state_interval=3600", "--set", "compute.heal_instance_info_cache_interval=3600", "--set", "network.sync_interval=3600",
+	}
 	c.up()
 	image, flavor, network := c.guestImage(), c.flavor(128), c.tenantNetwork("n", "10.20.0.0/24")
 	var ids []string

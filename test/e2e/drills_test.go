@@ -126,7 +126,7 @@ func (x *drills) bring(status string) {
 	x.t().Helper()
 	if x.id == "" {
 		x.create()
-		x.c.until("the server is ACTIVE", 60*time.Second, x.created)
+		x.c.until("the server is ACTIVE", 5*time.Minute, x.created)
 	}
 	for range 4 {
 		s := x.show()
@@ -137,7 +137,7 @@ func (x *drills) bring(status string) {
 		then := "ACTIVE"
 		switch {
 		case s.Status == status:
-			x.c.until("the server is "+status, 60*time.Second, func() bool { return x.is(status) })
+			x.c.until("the server is "+status, 5*time.Minute, func() bool { return x.is(status) })
 			return
 		case s.Status == "VERIFY_RESIZE":
 			next = m{"confirmResize": nil}
@@ -167,7 +167,7 @@ func (x *drills) bring(status string) {
 			x.t().Fatalf("no way from %s to %s", s.Status, status)
 		}
 		x.c.call(x.c.compute, "POST", "servers/"+x.id+"/action", next, nil)
-		x.c.until("the server is "+then, 60*time.Second, func() bool { return x.is(then) })
+		x.c.until("the server is "+then, 5*time.Minute, func() bool { return x.is(then) })
 	}
 	x.t().Fatalf("the server does not become %s", status)
 }
@@ -183,7 +183,7 @@ func (x *drills) otherFlavor(s *server) string {
 func (x *drills) clear() {
 	if x.id != "" {
 		x.remove()
-		x.c.until("the server is gone", 60*time.Second, x.removed)
+		x.c.until("the server is gone", 5*time.Minute, x.removed)
 	}
 }
 
@@ -264,7 +264,7 @@ func (x *drills) interfaces(n int) {
 	x.t().Helper()
 	x.bring("ACTIVE")
 	if n == 2 || whole() { // something will be taken away
-		x.c.until("the guest is up", 2*time.Minute, func() bool {
+		x.c.until("the guest is up", 10*time.Minute, func() bool {
 			var out struct{ Output string }
 			_, err := x.c.try(x.c.compute, "POST", "servers/"+x.id+"/action", m{"os-getConsoleOutput": m{}}, &out)
 			return err == nil && strings.Contains(out.Output, "login:")
@@ -276,7 +276,7 @@ func (x *drills) interfaces(n int) {
 	for len(x.ports()) > n {
 		have := len(x.ports())
 		x.detach()
-		x.c.until("the interface is gone", 60*time.Second, func() bool { return len(x.ports()) == have-1 })
+		x.c.until("the interface is gone", 5*time.Minute, func() bool { return len(x.ports()) == have-1 })
 	}
 }
 

@@ -35,7 +35,7 @@ func (c *cloud) raw(ctx context.Context, method, path, body string, header http.
 func TestRetryAndFollow(t *testing.T) {
 	c := newCloud(t)
 	c.up()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 
 	stream := c.raw(ctx, http.MethodGet, "/feed", "", nil)

@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds every wait.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // site is a cloud of machines on loopback.
 type site struct {

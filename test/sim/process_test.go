@@ -25,8 +25,8 @@ type process struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	dead   atomic.Bool
-	died   func() // told once, by kill
 	wg     sync.WaitGroup
+	mu     sync.Mutex // a part may end by its own error while others are started
 	views  []*db.DB
 	front  atomic.Pointer[rest.InProcess] // of a control process: its APIs
 }
@@ -53,13 +53,12 @@ func (p *process) kill(why string) {
 // end fences the process off.
 func (p *process) end() {
 	p.dead.Store(true)
+	p.mu.Lock()
 	for _, v := range p.views {
 		_ = v.Close() // a view's never fails
 	}
+	p.mu.Unlock()
 	p.cancel()
-	if p.died != nil {
-		p.died()
-	}
 }
 
 // run is a goroutine of the process.
@@ -75,6 +74,8 @@ func (p *process) run(f func(ctx context.Context) error) {
 // view is the process's own way to a service's database.
 func (p *process) view(service string) *db.DB {
 	v := p.w.dbs[service].View()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.views = append(p.views, v)
 	return v
 }

@@ -99,7 +99,6 @@ func (w *world) close() {
 	all := w.all
 	w.mu.Unlock()
 	for _, p := range all {
-		p.died = nil
 		p.end()
 	}
 	w.later.Wait()

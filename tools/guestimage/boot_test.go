@@ -7,13 +7,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -24,16 +24,18 @@ import (
 	"github.com/diskfs/go-diskfs/filesystem"
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/tropocloud/tropo/lib/qmp"
 )
 
 // bootLimit bounds one boot; a loaded machine emulates slowly.
-const bootLimit = 2 * time.Minute
+const bootLimit = 5 * time.Minute
 
 // guest is a running QEMU with the image.
 type guest struct {
 	t       *testing.T
 	cmd     *exec.Cmd
-	qmp     net.Conn
+	qmp     *qmp.Client
 	sshAddr string
 	signer  ssh.Signer
 	exited  chan struct{}
@@ -72,11 +74,26 @@ func (g *guest) await(text string) {
 	}
 }
 
-func (g *guest) command(json string) {
+func (g *guest) command(name string, args, result any) {
 	g.t.Helper()
-	if _, err := io.WriteString(g.qmp, json+"\n"); err != nil {
-		g.t.Fatal(err)
+	if err := g.qmp.Execute(g.t.Context(), name, args, result); err != nil {
+		g.t.Fatalf("%s: %v", name, err)
 	}
+}
+
+var hostForward = regexp.MustCompile(`HOST_FORWARD\]\s+\d+\s+(\S+)\s+(\d+)`)
+
+// forwarded asks for the port that QEMU chose: one chosen before it starts
+// could be another's by then.
+func (g *guest) forwarded() string {
+	g.t.Helper()
+	var said string
+	g.command("human-monitor-command", map[string]any{"command-line": "info usernet"}, &said)
+	m := hostForward.FindStringSubmatch(said)
+	if m == nil {
+		g.t.Fatalf("QEMU forwards no port:\n%s", said)
+	}
+	return net.JoinHostPort(m[1], m[2])
 }
 
 // dial waits until SSH answers: QEMU accepts for the guest before it listens.
@@ -224,22 +241,16 @@ func start(t *testing.T, over func(*testing.T, map[string][]byte) (string, []str
 		t.Fatal(err)
 	}
 	network, more := over(t, identity(t, key))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	monitor, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "qmp"), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().(*net.TCPAddr)
-	l.Close()
-	qmp, err := net.Listen("unix", filepath.Join(dir, "qmp"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer qmp.Close()
-	g := &guest{t: t, sshAddr: addr.String(), signer: signer, exited: make(chan struct{}), more: make(chan struct{})}
+	defer monitor.Close()
+	g := &guest{t: t, signer: signer, exited: make(chan struct{}), more: make(chan struct{})}
 	g.cmd = exec.Command("qemu-system-x86_64", append([]string{
 		"-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", "256",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",
-		"-netdev", fmt.Sprintf("user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:%d-:22%s", addr.Port, network), "-device", "virtio-net-pci,netdev=n0,romfile=",
+		"-netdev", "user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:0-:22" + network, "-device", "virtio-net-pci,netdev=n0,romfile=",
 		"-device", "pcie-root-port,id=p1,chassis=1", "-device", "virtio-rng-pci",
 		"-qmp", "unix:" + filepath.Join(dir, "qmp"),
 	}, append(more, args...)...)...)
@@ -254,20 +265,27 @@ func start(t *testing.T, over func(*testing.T, map[string][]byte) (string, []str
 			t.Logf("console:\n%s", g.console.String())
 		}
 	})
-	go func() { g.cmd.Wait(); close(g.exited) }()
-	if g.qmp, err = qmp.Accept(); err != nil {
+	go func() {
+		g.cmd.Wait()
+		monitor.Close() // where it ended before it spoke
+		close(g.exited)
+	}()
+	conn, err := monitor.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.qmp, err = qmp.New(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { g.qmp.Close() })
-	go io.Copy(io.Discard, g.qmp)
-	g.command(`{"execute":"qmp_capabilities"}`)
+	g.sshAddr = g.forwarded()
 	return g
 }
 
 // powerDown presses the power button and reports the processor time used.
 func (g *guest) powerDown() {
 	g.t.Helper()
-	g.command(`{"execute":"system_powerdown"}`)
+	g.command("system_powerdown", nil, nil)
 	select {
 	case <-g.exited:
 	case <-time.After(bootLimit):
@@ -331,8 +349,8 @@ func TestDiskBootsFromQ35(t *testing.T) {
 	output(t, g.dial("root", ssh.PublicKeys(g.signer)), "true")
 	output(t, g.dial("cirros", ssh.Password("gocubsgo")), "true")
 
-	g.command(`{"execute":"netdev_add","arguments":{"type":"user","id":"n1","restrict":true,"net":"10.9.9.0/24"}}`)
-	g.command(`{"execute":"device_add","arguments":{"driver":"virtio-net-pci","netdev":"n1","id":"hot","bus":"p1","romfile":""}}`)
+	g.command("netdev_add", map[string]any{"type": "user", "id": "n1", "restrict": true, "net": "10.9.9.0/24"}, nil)
+	g.command("device_add", map[string]any{"driver": "virtio-net-pci", "netdev": "n1", "id": "hot", "bus": "p1", "romfile": ""}, nil)
 	g.await("guest: lease 10.9.9.15 on eth1")
 	g.powerDown()
 }
