@@ -203,13 +203,13 @@ func (b *Bus) await(ctx context.Context, e *envelope, t bus.Target, answers <-ch
 		select {
 		case a = <-answers:
 		case <-lost:
-			select {
-			case a = <-answers: // it came before
-			default:
+			if a = came(answers); a == nil {
 				return statusLost, nil, nil
 			}
 		case <-silent.C:
-			return statusSilent, nil, nil
+			if a = came(answers); a == nil {
+				return statusSilent, nil, nil
+			}
 		case <-ctx.Done():
 			return "", nil, bus.NoAnswer(ctx, t, e.Message.Method)
 		case <-b.done:
@@ -223,6 +223,17 @@ func (b *Bus) await(ctx context.Context, e *envelope, t bus.Target, answers <-ch
 			return "", nil, fault.New(fault.Internal, "The answer of %s is empty.", t)
 		}
 		return a.Status, a.Reply, nil
+	}
+}
+
+// came returns an answer that is there already, or nil: this machine may have
+// stood still, and see its coming and the end of the wait at once.
+func came(answers <-chan *envelope) *envelope {
+	select {
+	case a := <-answers:
+		return a
+	default:
+		return nil
 	}
 }
 

@@ -57,16 +57,26 @@ func NewKeeper(ctx context.Context, opts Options, traits Traits, dial Dialer) (*
 		ready: make(chan struct{}), want: map[Address]bool{},
 	}
 	go k.run(base)
-	if _, err := k.session(ctx); err != nil {
-		k.mu.Lock()
-		if k.err != nil {
-			err = fmt.Errorf("%w: %w", ErrDown, k.err)
-		}
-		k.mu.Unlock()
-		_ = k.Close()
-		return nil, err
+	_, err := k.session(ctx)
+	if err == nil {
+		return k, nil
 	}
-	return k, nil
+	why := k.failure()
+	_ = k.Close()
+	if why == nil { // the first dial was still under way
+		why = k.failure()
+	}
+	if why != nil {
+		err = fmt.Errorf("%w: %w", ErrDown, why)
+	}
+	return nil, err
+}
+
+// failure is why the last dial failed.
+func (k *Keeper) failure() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.err
 }
 
 func (k *Keeper) run(ctx context.Context) {

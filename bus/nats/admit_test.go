@@ -117,7 +117,6 @@ func (a *authority) agent(name string, servers ...*nats.Server) bus.Bus {
 	for _, s := range servers {
 		o.URLs = append(o.URLs, s.URL())
 	}
-	o.Patience, o.Silence = 2*time.Second, 3*time.Second
 	return open(a.t, o)
 }
 
@@ -126,9 +125,7 @@ func (a *authority) agent(name string, servers ...*nats.Server) bus.Bus {
 func TestNodesWithServersDown(t *testing.T) {
 	a := newAuthority(t)
 	servers := a.controls(3)
-	o := nats.Options{Server: servers[2]}
-	o.Patience, o.Silence = 2*time.Second, 3*time.Second
-	control := open(t, o)
+	control := open(t, nats.Options{Server: servers[2]})
 	h1, h2 := a.agent("h1", servers...), a.agent("h2", servers...)
 	for host, b := range map[string]bus.Bus{"h1": h1, "h2": h2, "c2": control} {
 		if _, err := b.Serve(t.Context(), "compute", host, func(context.Context, string, func(any) error) (any, error) { return host, nil }); err != nil {

@@ -49,7 +49,7 @@ func TestServerStandsStill(t *testing.T) {
 	b := embed(t, so)
 	proxy, through := behind(t, a)
 	o := nats.Options{}
-	o.Patience, o.Silence, o.Heartbeat = time.Second, 300*time.Millisecond, beat
+	o.Silence, o.Heartbeat = 300*time.Millisecond, beat
 	caller, server := o, o
 	caller.Server, server.URLs = b, []string{through}
 	control, agent := open(t, caller), open(t, server)
