@@ -2,6 +2,7 @@ package task_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,10 +17,11 @@ import (
 // saga that somebody works on cannot be dropped.
 func TestListTellsWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, w, mended := dbtest.New(t), &world{}, false
+		d, w := dbtest.New(t), &world{}
+		var mended atomic.Bool
 		s := w.saga(nil)
 		s.Steps[1].Do = func(context.Context, *state) error {
-			if mended {
+			if mended.Load() {
 				return nil
 			}
 			return fault.Unavailablef("the neighbour is away\x00")
@@ -41,7 +43,7 @@ func TestListTellsWhy(t *testing.T) {
 		if !e.Knows("make") || e.Knows("other") || e.StepOf("make", 9) != "" {
 			t.Error("the names of steps are wrong")
 		}
-		mended = true
+		mended.Store(true)
 		idle(t, e)
 	})
 }

@@ -31,7 +31,7 @@ type Peers struct {
 	Providers   map[string]*Provider
 	Allocations map[string]*Allocation
 	// Fail, if set, is asked before each request; another status than 0 is
-	// the answer.
+	// the answer. Hosts ask at any time: a running service's is set in Do.
 	Fail func(method, path string) int
 	// Other, if set, may name a handler that answers instead: a real service.
 	Other func(r *http.Request) http.Handler
@@ -95,14 +95,17 @@ func NewPeers() *Peers {
 
 // ServeHTTP implements http.Handler.
 func (p *Peers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if p.Fail != nil {
-		if code := p.Fail(r.Method, r.URL.Path); code != 0 {
+	p.mu.Lock()
+	fail, other := p.Fail, p.Other
+	p.mu.Unlock()
+	if fail != nil {
+		if code := fail(r.Method, r.URL.Path); code != 0 {
 			http.Error(w, `{"message": "made to fail"}`, code)
 			return
 		}
 	}
-	if p.Other != nil {
-		if h := p.Other(r); h != nil {
+	if other != nil {
+		if h := other(r); h != nil {
 			h.ServeHTTP(w, r)
 			return
 		}

@@ -21,7 +21,7 @@ import (
 
 // patient is a doctor over a compute service.
 func patient(c *computetest.Cloud) *doctor.Engine {
-	e := doctor.New(doctor.Options{Pause: 20 * time.Millisecond, Settle: 10 * time.Second})
+	e := doctor.New(doctor.Options{Pause: 20 * time.Millisecond, Settle: time.Minute})
 	e.Add(c.Manager.Checks()...)
 	return e
 }
@@ -333,12 +333,14 @@ func TestDoctorDoesNotGuess(t *testing.T) {
 	}
 	// A service that does not answer: nothing is missing in it.
 	exec(t, d, "UPDATE services SET forced_down = ?", false)
-	c.Peers.Fail = func(_, path string) int {
-		if strings.HasPrefix(path, "/placement") || strings.HasPrefix(path, "/networking") {
-			return 503
+	c.Peers.Do(func() {
+		c.Peers.Fail = func(_, path string) int {
+			if strings.HasPrefix(path, "/placement") || strings.HasPrefix(path, "/networking") {
+				return 503
+			}
+			return 0
 		}
-		return 0
-	}
+	})
 	r := examine(t, patient(c), true)
 	if strings.Contains(found(r), "allocation") || strings.Contains(found(r), "port") || !strings.Contains(fmt.Sprint(r.Unchecked), "allocation-wrong") || len(r.Healed) != 1 { // the tap
 		t.Errorf("%+v", r)

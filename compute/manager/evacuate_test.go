@@ -25,6 +25,14 @@ func other(host string) string {
 	return "host1"
 }
 
+// answers waits until a host takes orders.
+func answers(c *computetest.Cloud, host string) {
+	c.T.Helper()
+	c.Wait("the host answers", func() bool {
+		return c.Bus.Call(c.T.Context(), bus.Target{Topic: compute.TopicAgent, Host: host}, compute.MethodCancel, compute.GuestRequest{}, nil) == nil
+	})
+}
+
 func has(c *computetest.Cloud, host, id string) bool {
 	_, err := c.Drivers[host].Info(context.Background(), id)
 	return err == nil
@@ -119,9 +127,7 @@ func TestSilentHostIsGivenUp(t *testing.T) {
 			t.Errorf("the server is on %s", got)
 		}
 		c.StartHost(h)
-		c.Wait("the host answers", func() bool {
-			return c.Bus.Call(t.Context(), bus.Target{Topic: compute.TopicAgent, Host: h}, compute.MethodCancel, compute.GuestRequest{ServerID: id}, nil) == nil
-		})
+		answers(c, h)
 		late := compute.SpawnRequest{ServerID: id, Order: "an earlier one", Name: "one", Flavor: compute.Flavor{VCPUs: 1, MemoryMB: 512}, ImageID: computetest.ImageID}
 		err := c.Bus.Call(t.Context(), bus.Target{Topic: compute.TopicAgent, Host: h, Key: id}, compute.MethodSpawn, late, nil)
 		if !fault.Is(err, fault.Conflict) || has(c, h, id) {
@@ -136,13 +142,15 @@ func TestSilentHostIsGivenUp(t *testing.T) {
 // TestDeleteOnDeadHost deletes a server whose host gives no sign of life: it is
 // gone for its owner as soon as the host counts as down.
 func TestDeleteOnDeadHost(t *testing.T) {
-	c := cloud(t, computetest.Options{Hosts: []string{"host1", "host2"}, Config: func(o *compute.Config) { o.DownTime = 4 * time.Second }})
+	d := dbtest.New(t)
+	c := cloud(t, computetest.Options{DB: d, Hosts: []string{"host1", "host2"}, Config: func(o *compute.Config) { o.DownTime = 20 * time.Second }})
 	c.Flavor()
 	id := c.Boot("one", nil)
 	c.Status(id, "ACTIVE")
 	host := hostOf(c, id)
 	c.StopHost(host)
 	c.Must(204, computetest.Member, "", "DELETE", "/v2.1/servers/"+id, nil)
+	exec(t, d, "UPDATE services SET seen_at = ? WHERE host = ?", db.Now().Add(-time.Minute), host)
 	c.Gone(id)
 	if !has(c, host, id) {
 		t.Error("the guest went away by itself")

@@ -6,6 +6,8 @@ import (
 
 	"github.com/tropocloud/tropo/compute"
 	"github.com/tropocloud/tropo/compute/computetest"
+	"github.com/tropocloud/tropo/db"
+	"github.com/tropocloud/tropo/db/dbtest"
 )
 
 // TestRebuildPassesTheFilters covers threat 20: an image that the host could
@@ -54,7 +56,8 @@ func TestLock(t *testing.T) {
 
 // TestReclaim restores a deleted server, and lets it go for good after a while.
 func TestReclaim(t *testing.T) {
-	c := cloud(t, computetest.Options{Config: reclaim})
+	d := dbtest.New(t)
+	c := cloud(t, computetest.Options{DB: d, Config: reclaim})
 	c.Flavor()
 	id := c.Boot("one", nil)
 	c.Status(id, "ACTIVE")
@@ -64,8 +67,12 @@ func TestReclaim(t *testing.T) {
 	c.Must(202, computetest.Member, "", "POST", path+"/action", m{"restore": nil})
 	c.Status(id, "ACTIVE")
 	c.Must(204, computetest.Member, "", "DELETE", path, nil)
+	c.Status(id, "SOFT_DELETED")
+	exec(t, d, "UPDATE servers SET terminated_at = ?", db.Now().Add(-time.Minute))
 	c.Gone(id)
 	clean(t, c)
 }
 
-func reclaim(o *compute.Config) { o.Reclaim = 3 * time.Second }
+// reclaim leaves time to restore a server, also where the machine stands still
+// for a while.
+func reclaim(o *compute.Config) { o.Reclaim = 20 * time.Second }

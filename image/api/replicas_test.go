@@ -82,9 +82,9 @@ func control(t *testing.T, d *db.DB, name string, disk driver.Driver) *node {
 func (n *node) lives(yes bool) {
 	n.t.Helper()
 	n.down.Store(!yes)
-	at := db.Now()
+	at := db.Now().Add(time.Hour) // nobody gives further signs
 	if !yes {
-		at = at.Add(-time.Hour)
+		at = db.Now().Add(-time.Hour)
 	}
 	host := n.name()
 	if err := n.store.SeeNode(n.t.Context(), image.Node{Name: host, URL: n.url, SeenAt: at}); err != nil {
@@ -171,8 +171,13 @@ func TestUploadWaitsForASecondNode(t *testing.T) {
 	a.lives(true)
 	a.down.Store(true)
 	path = b.make(nil)
-	time.AfterFunc(100*time.Millisecond, func() { a.lives(false) })
+	dead := make(chan struct{})
+	time.AfterFunc(100*time.Millisecond, func() {
+		defer close(dead)
+		a.lives(false)
+	})
 	b.want(204, "alice", "PUT", path+"/file", bytes.NewReader(data))
+	<-dead
 }
 
 // TestStagedElsewhere imports on one node what was staged on another one.
