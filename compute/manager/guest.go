@@ -17,6 +17,9 @@ import (
 // ends the call as fault.Unavailable: nothing waits for it longer than it takes
 // to find that out.
 func (m *Manager) agent(ctx context.Context, host, method, serverID string, in, out any) error {
+	if host == "" { // to the bus that is any host, also one that a failed build left its guest on
+		return notReady(serverID)
+	}
 	ctx, end := m.whileUp(ctx, host)
 	err := end(m.bus.Call(ctx, bus.Target{Topic: compute.TopicAgent, Host: host, Key: serverID}, method, in, out))
 	if fault.Is(err, fault.Unavailable) {
@@ -24,6 +27,10 @@ func (m *Manager) agent(ctx context.Context, host, method, serverID string, in, 
 	}
 	return err
 }
+
+// notReady refuses what needs a guest for a server that is on no host: its build
+// failed, or gave the host up.
+func notReady(serverID string) error { return fault.Conflictf("Instance %s is not ready", serverID) }
 
 // doubted reports whether a host did not answer lately: what it was asked to do
 // it may have done, so all its guests are to be compared.

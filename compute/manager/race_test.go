@@ -71,6 +71,17 @@ func TestAntiAffinityUnderConcurrency(t *testing.T) {
 	if f := fmt.Sprint(owner.Get("server", "fault")); strings.Contains(f, "h1") || !strings.Contains(f, "No valid host was found") {
 		t.Errorf("the owner sees %s", f)
 	}
+	// It is on no host, so no host is asked to do anything with it.
+	path := "/v2.1/servers/" + fourth
+	for name, args := range map[string]any{"os-stop": nil, "reboot": m{"type": "HARD"}} {
+		c.Must(409, computetest.Member, "", "POST", path+"/action", m{name: args})
+	}
+	c.Must(202, computetest.Admin, "", "POST", path+"/action", m{"os-resetState": m{"state": "active"}})
+	for name, args := range map[string]any{"os-stop": nil, "pause": nil, "suspend": nil, "reboot": m{"type": "SOFT"}} {
+		c.Must(409, computetest.Member, "", "POST", path+"/action", m{name: args})
+	}
+	c.Must(204, computetest.Member, "", "DELETE", path, nil)
+	c.Gone(fourth)
 }
 
 // TestDeleteWhileSpawning deletes a server whose host is stuck making it.

@@ -231,12 +231,12 @@ func (m *Manager) ResetState(ctx context.Context, s *compute.Server, state compu
 // ConsoleOutput returns the last lines of a server's serial console.
 func (m *Manager) ConsoleOutput(ctx context.Context, s *compute.Server, lines int) ([]byte, error) {
 	if s.Host == "" || s.VMState == compute.StateBuilding && s.TaskState != compute.TaskSpawning {
-		return nil, fault.Conflictf("Instance %s is not ready", s.ID)
+		return nil, notReady(s.ID)
 	}
 	var out compute.ConsoleOutput
 	err := m.ask(ctx, s.Host, compute.MethodConsole, compute.ConsoleRequest{ServerID: s.ID, Lines: lines}, &out)
 	if isMissing(err) {
-		return nil, fault.Conflictf("Instance %s is not ready", s.ID)
+		return nil, notReady(s.ID)
 	}
 	return out.Data, err
 }
@@ -250,7 +250,7 @@ func (m *Manager) Diagnostics(ctx context.Context, s *compute.Server) (*compute.
 	var out compute.Diagnostics
 	err := m.ask(ctx, s.Host, compute.MethodDiagnostics, compute.GuestRequest{ServerID: s.ID}, &out)
 	if isMissing(err) {
-		return nil, fault.Conflictf("Instance %s is not ready", s.ID)
+		return nil, notReady(s.ID)
 	}
 	return &out, err
 }

@@ -158,7 +158,11 @@ func (m *Manager) startPower(ctx context.Context, s *compute.Server, k powerKind
 	if k == powerSoftDelete {
 		set["old_vm_state"], set["terminated_at"] = s.VMState, db.Now()
 	}
-	if err := m.change(ctx, s, r.action, store.Idle(r.from...), set); err != nil {
+	e := store.Idle(r.from...)
+	if fits(s, e) && s.Host == "" {
+		return notReady(s.ID)
+	}
+	if err := m.change(ctx, s, r.action, e, set); err != nil {
 		return err
 	}
 	id, err := m.startAction(ctx, s.ID, r.action, "")

@@ -21,6 +21,7 @@ var failed = []struct {
 }{
 	{90, "a look at a server's ports wrote back into the row what was deleted meanwhile"},
 	{121, "the image of a snapshot that never began was left, as the answer to its request was lost"},
+	{122, "a server in error, on no host, was stopped: any host was asked, one had the guest of its failed build left"},
 	{353, "a server was deleted while the request for its port was under way, which left the port"},
 	{437, "a server with the larger disk of a reverted resize was evacuated with the smaller one"},
 	{797, "two actions within the same microsecond: the check took the first for the last"},
